@@ -172,11 +172,14 @@ class Annotation:
     valence: float | None
 
     @property
-    def emotion(self) -> str | None:
-        """The strongest emotion of at least `STRONG`, else neutral; None if there was no face.
+    def blank(self) -> bool:
+        """Whether the sensor saw no face."""
+        return not self.intensities and self.attention is None
 
-        A column for neutral is not used: only newer exports have one.
-        """
+    @property
+    def emotion(self) -> str | None:
+        """The strongest emotion of at least `STRONG`, else neutral; None if there was no face. A column for
+        neutral is not used: only newer exports have one."""
         if not self.intensities:
             return None
         found = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from bisect import bisect_left
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -70,9 +70,8 @@ def _of_pair(pair: Pair, options: Options, cropper: Cropper) -> Iterator[Result]
         yield Skipped(pair.name, "export cannot be used", str(error))
         return
     if pair.video is None:
-        yield Skipped(
-            pair.name, "no video", "expected one of the same name, or of the respondent's"
-        )
+        why = "expected one of the same name, or of the respondent's"
+        yield Skipped(pair.name, "no video", why)
         return
     shared = Sample(
         id="",
@@ -97,30 +96,29 @@ def _samples(
     offset_us = round(options.offset_ms * 1000)
     times_us = [annotation.time_us + offset_us for annotation in annotations]
     sound = _SoundBefore(options.sound_s)
-    counts = Counter[str]()
+    unmatched = blank = samples = faceless = 0
 
     def annotated(recording: Recording) -> Iterator[tuple[Sample, NDArray[np.uint8]]]:
+        nonlocal unmatched, blank
         if recording.info.video is None:
             raise SourceError(f"{video}: has no video stream")
         aspect = recording.info.video.pixel_aspect
         for number, frame, gap_us in _chosen(recording, options, sound):
             nearest = _nearest(frame.pts_us, times_us, min(gap_us // 2, TOLERANCE_US))
             if nearest is None:
-                counts["unmatched"] += 1
-                continue
-            annotation = annotations[nearest]
-            if not annotation.intensities and annotation.attention is None:
-                counts["blank"] += 1
-                continue
-            sample = _sample(shared, number, frame.pts_us, annotation)
-            yield sample, to_rgb(frame, pixel_aspect=aspect)
+                unmatched += 1
+            elif annotations[nearest].blank:
+                blank += 1
+            else:
+                sample = _sample(shared, number, frame.pts_us, annotations[nearest])
+                yield sample, to_rgb(frame, pixel_aspect=aspect)
 
     with Recording.open(video) as recording:
         waiting: deque[Sample] = deque()
         for sample, crop in cropper.cut_each(annotated(recording)):
-            counts["samples"] += 1
+            samples += 1
             if crop is None:
-                counts["faceless"] += 1
+                faceless += 1
             else:
                 sample.crops, sample.crop_times_us = crop[None], np.zeros(1, np.int64)
             waiting.append(sample)
@@ -128,22 +126,17 @@ def _samples(
                 yield sound.add_to(waiting.popleft())
         yield from map(sound.add_to, waiting)
         damage = recording.stats.ended_early or recording.stats.first_error
-    name = shared.recording or ""
-    if counts["unmatched"]:
+    name = str(shared.recording)
+    if unmatched:
         span = f"annotations run from {times_us[0] / 1e6:.1f} to {times_us[-1] / 1e6:.1f} s"
-        yield Skipped(name, "no annotation near the frame", span, counts["unmatched"])
-    if counts["blank"]:
-        yield Skipped(name, "the face sensor saw no face", count=counts["blank"])
+        yield Skipped(name, "no annotation near the frame", span, unmatched)
+    if blank:
+        yield Skipped(name, "the face sensor saw no face", count=blank)
     if damage:
         yield Warned(name, "video damaged, read as far as it goes", damage)
-    samples, faceless = counts["samples"], counts["faceless"]
     if samples and faceless >= FACELESS * samples and cropper.kind != "frame":
-        yield Warned(
-            name,
-            "hardly any face found",
-            f"in {samples - faceless} of {samples} frames: if this is a replay of the screen, "
-            "--crop frame takes the whole picture",
-        )
+        found = f"in {samples - faceless} of {samples} frames: if this is a replay of the screen, "
+        yield Warned(name, "hardly any face found", found + "--crop frame takes the whole picture")
 
 
 class _SoundBefore:
@@ -196,8 +189,8 @@ def _nearest(t_us: int, times_us: Sequence[int], tolerance_us: int) -> int | Non
     """The number of the time nearest to `t_us`, the earlier of two; None beyond the tolerance."""
     at = bisect_left(times_us, t_us)
     near = [i for i in (at - 1, at) if 0 <= i < len(times_us)]
-    near = [i for i in near if abs(times_us[i] - t_us) <= tolerance_us]
-    return min(near, key=lambda i: abs(times_us[i] - t_us), default=None)
+    nearest = min(near, key=lambda i: abs(times_us[i] - t_us))
+    return nearest if abs(times_us[nearest] - t_us) <= tolerance_us else None
 
 
 def _sample(shared: Sample, number: int, t_us: int, annotation: Annotation) -> Sample:
