@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from affectstream.train.cli.compare import compare, evaluate_fusion, report
+from affectstream.train.cli.compare import compare, evaluate_fusion, gallery, report
 from affectstream.train.cli.evaluate import (
     evaluate,
     evaluate_detector,
@@ -15,7 +15,6 @@ from affectstream.train.cli.evaluate import (
 from affectstream.train.cli.explain import explain
 from affectstream.train.cli.export import export, extract
 from affectstream.train.cli.fit import curve, fit, folds, reproduce, tune
-from affectstream.train.cli.gallery import gallery
 from affectstream.train.cli.prepare import prepare, preview
 from affectstream.train.cli.recipes import list_recipes
 

@@ -36,21 +36,16 @@ def with_settings(*names: str, of_recipe: bool = True) -> Callable[[Command], Co
     return _with_flags(first if of_recipe else {}, last)
 
 
-def with_fields(*owners: type) -> Callable[[Command], Command]:
-    """Give a command that takes ``**settings`` the flags of these classes of `train.data.options`.
+def with_fields(owner: type) -> Callable[[Command], Command]:
+    """Give a command that takes ``**settings`` the flags of a dataclass of `train.data.options`.
 
     A setting is None where the user did not give it.
     """
-    found = {}
-    for owner in owners:
-        kinds = get_type_hints(owner)
-        for setting in fields(owner):
-            if setting.metadata:
-                kind = kinds[setting.name]
-                option = typer.Option(setting.metadata["flag"], **setting.metadata["option"])
-                found[setting.name] = Annotated[
-                    (list[str] if get_origin(kind) is Mapping else kind) | None, option
-                ]
+    found, kinds = {}, get_type_hints(owner)
+    for setting in filter(lambda setting: setting.metadata, fields(owner)):
+        kind = list[str] if get_origin(kinds[setting.name]) is Mapping else kinds[setting.name]
+        option = typer.Option(setting.metadata["flag"], **setting.metadata["option"])
+        found[setting.name] = Annotated[kind | None, option]
     return _with_flags({}, found)
 
 
@@ -216,13 +211,9 @@ def _parse_options(recipe: Recipe, given: Sequence[str]) -> dict[str, int | floa
     """Parse ``NAME=VALUE``; the value becomes a number where the recipe's default is one."""
     defaults = getattr(recipe, "options", {})
     parsed: dict[str, int | float | str] = {}
-    for pair in given:
-        name, equals, text = pair.partition("=")
-        if not equals or not name:
-            raise OptionError(f"--set {pair}: expected NAME=VALUE")
-        kind = type(defaults.get(name, text))
+    for name, text in parse_pairs(given, "--set", "NAME=VALUE").items():
         try:
-            parsed[name] = kind(text)
+            parsed[name] = type(defaults.get(name, text))(text)
         except ValueError:
             parsed[name] = text  # the recipe refuses it and says what it expects
     return parsed

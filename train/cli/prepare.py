@@ -10,7 +10,7 @@ import typer
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.cli.flags import folder_option, parse_pairs, with_fields
-from affectstream.train.data.options import FOR_ALL_SETS, Options, PrepareConfig
+from affectstream.train.data.options import FOR_ALL_SETS, PrepareConfig
 from affectstream.train.data.readers import reader_names
 from affectstream.train.progress import progress_bar
 
@@ -20,7 +20,7 @@ _PAIRS = {
 }
 
 
-@with_fields(PrepareConfig, Options)
+@with_fields(PrepareConfig)
 def prepare(
     name: Annotated[
         str, typer.Argument(metavar="SET", help=f"One of {', '.join(reader_names())}.")
@@ -47,10 +47,7 @@ def prepare(
 
     reader = load_reader(name)
     given = {setting: value for setting, value in settings.items() if value is not None}
-    flag_of: dict[str, str] = {
-        field.name: field.metadata.get("flag", "")
-        for field in (*fields(PrepareConfig), *fields(Options))
-    }
+    flag_of = {field.name: field.metadata.get("flag", "") for field in fields(PrepareConfig)}
     for setting in given:
         if setting not in reader.options | FOR_ALL_SETS:
             raise OptionError(f"{flag_of[setting]} means nothing for {name}")
@@ -59,17 +56,11 @@ def prepare(
     for setting, expected in _PAIRS.items():
         if setting in given:
             given[setting] = parse_pairs(given[setting], flag_of[setting], expected)
-    names = {field.name for field in fields(Options)}
-    options = Options(**{setting: given.pop(setting) for setting in names & set(given)})
-    config = PrepareConfig(name, options, **{"size": reader.size, **given})
+    config = PrepareConfig(set=name, **{"size": reader.size, **given})
     if overwrite:
         remove_prepared(output)
     with progress_bar(name) as advance:
-
-        def on_progress(done: int, jobs: int, samples: int) -> None:
-            advance(done, jobs, f"{samples} samples")
-
-        prepared = run(config, source, output, threads=threads, on_progress=on_progress)
+        prepared = run(config, source, output, threads=threads, on_progress=advance)
     report = write_report(output, prepared)
     if prepared.resumed:
         print(f"continued after {prepared.resumed} files or rows of an earlier run")

@@ -126,12 +126,11 @@ class Options:
         return Vocabulary(words, left_out, self.drop_unknown)
 
 
-@dataclass(frozen=True, slots=True)
-class PrepareConfig:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareConfig(Options):
     """What to prepare and how. `dataset.json` keeps it as `parameters`."""
 
     set: str
-    options: Options = field(default_factory=Options)
     crop: CropKind = _setting("--crop", "face", "Part of a picture.")  # noqa: RUF009
     size: int = _setting("--size", 112, "Side of a crop, pixels.", min=16, max=1024)
     split: str | None = _setting(

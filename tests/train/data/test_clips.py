@@ -6,7 +6,7 @@ import pytest
 from affectstream.stream.errors import SourceError
 from affectstream.stream.faces.crop import frame_crop, person_crop, scaled_template
 from affectstream.train.data.options import Options
-from affectstream.train.data.reading.clips import middles, read_clip
+from affectstream.train.data.reading.clips import picture_times, read_clip
 from affectstream.train.data.reading.crops import Cropper
 from tests.support.media import (
     Sound,
@@ -30,7 +30,12 @@ def shown(clip):
 def test_frames_lie_in_the_middle_of_equal_parts(tmp_path, cropper):
     film = write_video(tmp_path / "a.mp4", 50)
     clip = read_clip(film, cropper, Options(frames=4))
-    assert middles(0, 2_000_000, 4) == [250_000, 750_000, 1_250_000, 1_750_000]
+    assert [*picture_times(Options(frames=4), 0, 2_000_000)] == [
+        250_000,
+        750_000,
+        1_250_000,
+        1_750_000,
+    ]
     assert shown(clip) == [6, 18, 31, 43]
     assert clip.times_us.tolist() == [240_000, 720_000, 1_240_000, 1_720_000]
     assert clip.frames_seen == 4

@@ -21,7 +21,7 @@ def test_all_samples_of_all_sets_keep_their_split_and_their_content(tmp_path):
     for sample in second:
         sample.participant = f"other-{sample.participant}"
     prepared.write(sets / "second", second, source="two")
-    prepare(PrepareConfig("joined"), sets, tmp_path / "out")
+    prepare(PrepareConfig(set="joined"), sets, tmp_path / "out")
     joined = Dataset(tmp_path / "out")
     assert joined.info.splits == {"train": 10, "valid": 4}
     assert joined.info.source == "one, two"
@@ -34,7 +34,7 @@ def test_sets_that_do_not_go_together_are_refused(tmp_path):
     sets = tmp_path / "sets"
     prepared.write(sets / "first", prepared.samples(4, "train"))
     with pytest.raises(DataMissing, match="holds 1 prepared"):
-        prepare(PrepareConfig("joined"), sets, tmp_path / "out")
+        prepare(PrepareConfig(set="joined"), sets, tmp_path / "out")
     prepared.write(sets / "second", prepared.samples(4, "valid"), CropInfo("frame", 64))
     with pytest.raises(DataError, match="cropped differently"):
-        prepare(PrepareConfig("joined"), sets, tmp_path / "out")
+        prepare(PrepareConfig(set="joined"), sets, tmp_path / "out")

@@ -8,7 +8,7 @@ import pytest
 from affectstream.stream.demo import babble
 from affectstream.train.data.dataset import CropInfo, Dataset
 from affectstream.train.data.degrade import PAIRED_FACES, VOICES
-from affectstream.train.data.options import Options, PrepareConfig
+from affectstream.train.data.options import PrepareConfig
 from affectstream.train.data.prepare.prepare import prepare
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
@@ -59,8 +59,7 @@ def parts(tmp_path):
 
 
 def run(parts, output, **options):
-    split = options.pop("split", None)
-    return prepare(PrepareConfig("paired", Options(**options), split=split), parts, output)
+    return prepare(PrepareConfig(set="paired", **options), parts, output)
 
 
 def origin(sample):

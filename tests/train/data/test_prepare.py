@@ -16,7 +16,7 @@ import pytest
 
 from affectstream.stream.cli import main
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.options import Options, PrepareConfig
+from affectstream.train.data.options import PrepareConfig
 from affectstream.train.data.prepare.prepare import prepare
 from affectstream.train.data.reading.crops import Cropper
 from tests.support.imotions_exports import new_export
@@ -559,7 +559,7 @@ def test_two_runs_give_the_same_bytes(run, fer, tmp_path):
 def test_an_interrupted_run_goes_on_where_it_stopped(talk, shard_bytes):
     folder, rows = talk
     path = write_table(folder / "talk.csv", rows)
-    config = PrepareConfig("conversation", Options(frames=2), crop="frame", size=32, split="50/50")
+    config = PrepareConfig(set="conversation", frames=2, crop="frame", size=32, split="50/50")
 
     def stop(done, jobs, samples):
         if done == 3:
@@ -580,7 +580,7 @@ def test_half_a_job_is_repeated(talk, monkeypatch):
     face = {"Joy": 60.0}
     for name in ("0", "1"):
         new_export(folder / f"{name}.csv", [(n * 40.0, face) for n in range(50)], name=name)
-    config = PrepareConfig("affdex", Options(every=1), crop="frame", size=32, split="50/50")
+    config = PrepareConfig(set="affdex", every=1, crop="frame", size=32, split="50/50")
     whole = prepare(config, folder, folder / "whole")
     cut, calls = Cropper.cut, []
 

@@ -33,7 +33,7 @@ def disjoint(dataset):
 
 
 def test_emodb(data_root, tmp_path):
-    dataset = made(PrepareConfig("emodb"), data_root / "emodb", tmp_path)
+    dataset = made(PrepareConfig(set="emodb"), data_root / "emodb", tmp_path)
     assert dataset.info.rows == 350
     assert dataset.info.participants == 8
     assert set(dataset.info.splits) == {"train", "valid"}  # speakers 13 and 14
@@ -45,7 +45,7 @@ def test_emodb(data_root, tmp_path):
 
 
 def test_meld(data_root, tmp_path):
-    dataset = made(PrepareConfig("meld"), data_root / "meld", tmp_path)
+    dataset = made(PrepareConfig(set="meld"), data_root / "meld", tmp_path)
     assert dataset.info.splits == {"train": 9989, "valid": 1109}
     assert dataset.info.tasks == {"emotion": 11098, "sentiment": 11098}
     assert {"Ross", "Monica"} <= set(dataset.info.shared_participants)
@@ -54,7 +54,7 @@ def test_meld(data_root, tmp_path):
 
 @pytest.mark.slow
 def test_ravdess(data_root, tmp_path):
-    dataset = made(PrepareConfig("ravdess"), data_root / "ravdess", tmp_path)
+    dataset = made(PrepareConfig(set="ravdess"), data_root / "ravdess", tmp_path)
     assert dataset.info.splits == {"train": 960, "valid": 240}
     assert dataset.info.emotions["neutral"] == 60 * 20 * 3 // 15
     disjoint(dataset)
@@ -62,7 +62,7 @@ def test_ravdess(data_root, tmp_path):
 
 @pytest.mark.slow
 def test_fer2013(data_root, tmp_path):
-    config = PrepareConfig("fer2013", options=Options(labels="own"), size=48)
+    config = PrepareConfig(set="fer2013", labels="own", size=48)
     with pytest.raises(SplitError, match=r"269 picture\(s\) or sound\(s\) are in more than one"):
         prepare(config, data_root / "fer2013.zip", tmp_path)
     dataset = made(replace(config, duplicates="drop"), data_root / "fer2013.zip", tmp_path / "own")
@@ -73,7 +73,7 @@ def test_fer2013(data_root, tmp_path):
 @pytest.mark.slow
 def test_fer2013_with_votes(data_root, tmp_path):
     """No picture for training has a near copy in PublicTest, of which 3,440 pictures have one majority."""
-    dataset = made(PrepareConfig("fer2013", size=48), data_root, tmp_path)
+    dataset = made(PrepareConfig(set="fer2013", size=48), data_root, tmp_path)
     assert dataset.info.splits == {"train": 27_963, "valid": 3_579}
     disjoint(dataset)
     emotions, groups = dataset.column("emotion"), dataset.column("recording")

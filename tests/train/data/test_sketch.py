@@ -50,7 +50,7 @@ def test_a_sample_is_the_same_in_every_data_set(tmp_path):
     }
     others = prints(tmp_path / "sets/one", "test")
     assert not any(own[name] & others[name] for name in own)
-    prepare(PrepareConfig("joined"), tmp_path / "sets", tmp_path / "both")
+    prepare(PrepareConfig(set="joined"), tmp_path / "sets", tmp_path / "both")
     assert prints(tmp_path / "both", "train") == own
     turned = ["valid"] * 8 + ["train"] * 8
     resplit(Dataset(tmp_path / "sets/one"), turned, tmp_path / "turned", name="t", may_share=True)

@@ -38,7 +38,7 @@ def test_training_samples_get_the_mean_of_the_predictions_and_their_label(folder
     ids = Dataset(folder / "set").column("id").tolist()
     write_predictions(folder / "a" / "held_out.npz", ids[:3], [[0.8, 0.2], [0.5, 0.5], [1, 0]])
     write_predictions(folder / "b" / "held_out.npz", ids[:1] + ids[-1:], [[0.4, 0.6], [1, 0]])
-    prepare(PrepareConfig("taught"), folder, tmp_path / "out")
+    prepare(PrepareConfig(set="taught"), folder, tmp_path / "out")
     before, after = Dataset(folder / "set"), Dataset(tmp_path / "out")
     votes = [sample.votes for sample in after]
     assert votes[3] is None and votes[-1] is None, "no predictions; not for training"
@@ -53,10 +53,10 @@ def test_training_samples_get_the_mean_of_the_predictions_and_their_label(folder
 
 def test_what_is_missing_is_named(folder, tmp_path):
     with pytest.raises(DataMissing, match="1 prepared data sets and 0 files of predictions"):
-        prepare(PrepareConfig("taught"), folder, tmp_path / "out")
+        prepare(PrepareConfig(set="taught"), folder, tmp_path / "out")
     write_predictions(folder / "a.npz", ["nobody"], [[1, 0]])
     with pytest.raises(DataError, match="none of the training samples"):
-        prepare(PrepareConfig("taught"), folder, tmp_path / "out")
+        prepare(PrepareConfig(set="taught"), folder, tmp_path / "out")
     np.savez(folder / "a.npz", ids=["train000"])
     with pytest.raises(DataError, match="expected predictions of the task emotion"):
-        prepare(PrepareConfig("taught"), folder, tmp_path / "out")
+        prepare(PrepareConfig(set="taught"), folder, tmp_path / "out")

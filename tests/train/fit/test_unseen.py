@@ -39,7 +39,7 @@ def test_its_samples_are_found_in_a_joined_set(bundle, tmp_path):
     for sample in others:
         sample.id = f"other-{sample.id}"
     write(tmp_path / "sets/two", others)
-    prepare(PrepareConfig("joined"), tmp_path / "sets", tmp_path / "both")
+    prepare(PrepareConfig(set="joined"), tmp_path / "sets", tmp_path / "both")
     with pytest.raises(
         RunError, match=r"training/toy was trained on about 50% of split train of .*both"
     ):
@@ -67,7 +67,7 @@ def test_a_few_copies_are_no_reason(bundle, tmp_path):
 
 @pytest.mark.data
 def test_pocket_refuses_what_trained_it(data_root, tmp_path):
-    prepare(PrepareConfig("emodb"), data_root / "emodb", tmp_path)
+    prepare(PrepareConfig(set="emodb"), data_root / "emodb", tmp_path)
     with pytest.raises(RunError, match=r"whisper_voice was trained on all of split train"):
         check_unseen(find_bundle("pocket"), tmp_path, "train")
     check_unseen(find_bundle("pocket"), tmp_path, "valid")

@@ -7,7 +7,7 @@ unfinished run (`progress.json`) or a whole data set (`dataset.json`), never bot
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +42,7 @@ from affectstream.train.data.sample import Sample
 from affectstream.train.data.splits import parse_shares
 from affectstream.train.errors import DataError, DataMissing, RunError
 from affectstream.train.files import encode_json, write_atomically
+from affectstream.train.progress import Advance
 
 NO_PARTICIPANTS = (
     "no participants are named: recordings are kept whole, but a person may be in several splits"
@@ -69,19 +70,19 @@ def prepare(
     *,
     threads: int = 1,
     shard_bytes: int = SHARD_BYTES,
-    on_progress: Callable[[int, int, int], None] = lambda done, jobs, samples: None,
+    on_progress: Advance = lambda done, jobs, note: None,
 ) -> Prepared:
     """Prepare the data set at `path` in the folder `output`.
 
     A shard ends with the first job that fills it to `shard_bytes`. `on_progress` is called after each
-    job with the finished jobs, all jobs, and the samples of this run. Raises `DataMissing`, `DataError`,
-    `SplitError`, `RunError` if `output` holds another data set, `OutputError` where the disk refuses.
+    job. Raises `DataMissing`, `DataError`, `SplitError`, `RunError` if `output` holds another data set,
+    `OutputError` where the disk refuses.
     """
     if config.split not in (None, "official", "none"):
         parse_shares(str(config.split))
     if not path.exists():
         raise DataMissing(f"{path} does not exist: expected the files of {config.set}")
-    raw = load_reader(config.set).find(path, config.options)
+    raw = load_reader(config.set).find(path, config)
     if config.split == "official" and not raw.has_splits:
         raise OptionError(
             f"--split official: {raw.title} comes without splits; give shares such as 70/15/15"
@@ -101,15 +102,14 @@ def prepare(
                 else:
                     problems.append(result)
             writer.end_job(problems)
-            on_progress(progress.jobs, len(raw.jobs), samples)
+            on_progress(progress.jobs, len(raw.jobs), f"{samples} samples")
     info = _finish(config, raw, progress, output)
     return Prepared(info, tuple(progress.skipped), tuple(progress.remarks), resumed)
 
 
 def _open_progress(config: PrepareConfig, path: Path, output: Path) -> Progress:
     """The progress of an unfinished run with these parameters, or of a new one. Raises `RunError`."""
-    plain: dict[str, Any] = msgspec.to_builtins(asdict(config))
-    parameters = {**plain.pop("options"), **plain, "source": str(path.absolute())}
+    parameters = {**msgspec.to_builtins(asdict(config)), "source": str(path.absolute())}
     if (output / INFO).exists():
         raise RunError(f"{output} already holds a data set: choose another folder, or --overwrite")
     with writing(output):

@@ -53,10 +53,8 @@ def clip_job(
     name: str | None = None,
     skip: str | None = None,
 ) -> Job:
-    """Makes `sample` with the emotion that `word` stands for and the whole recording at `path`.
-
-    Messages call it `name`, by default the file's. It is skipped for the reason `skip`, if there is one.
-    """
+    """Makes `sample` with the emotion that `word` stands for and the whole recording at `path`, called `name`
+    in messages. It is skipped for the reason `skip`, if there is one."""
     name = name or path.name
 
     def make(cropper: Cropper) -> Iterator[Result]:
@@ -127,16 +125,12 @@ def read_clip(
 def picture_times(options: Options, start_us: int, end_us: int) -> Iterator[int]:
     """The times of the pictures of a part [start, end): on a grid from its start on, as serving takes them,
     or with `Options.frames` the middles of so many equal parts."""
-    if options.frames is not None:
-        return iter(middles(start_us, end_us, options.frames))
+    if (count := options.frames) is not None:
+        whole_us = end_us - start_us
+        return (start_us + (2 * i + 1) * whole_us // (2 * count) for i in range(count))
     step_us = 1_000_000 / (options.rate or RATE_HZ)
     grid = (start_us + round(number * step_us) for number in itertools.count())
     return itertools.takewhile(lambda time_us: time_us < end_us, grid)
-
-
-def middles(start_us: int, end_us: int, count: int) -> list[int]:
-    """The middles of `count` equal parts of [start, end)."""
-    return [start_us + (2 * i + 1) * (end_us - start_us) // (2 * count) for i in range(count)]
 
 
 def frames_with_next(
