@@ -136,7 +136,7 @@ def read_rows(paths: Sequence[Path], columns: Sequence[str] = SMALL_COLUMNS) -> 
 
 def finish(folder: Path, shards: int, splits: Mapping[str, str | None]) -> tuple[Shard, ...]:
     """Copy the shards with the split of each id; rows whose id is not in `splits` are left out."""
-    finished = []
+    finished, place = [], SCHEMA.get_field_index("split")
     with writing(folder):
         for number in range(shards):
             part, name = folder / ".samples.part", f"samples-{number:05d}.parquet"
@@ -146,7 +146,6 @@ def finish(folder: Path, shards: int, splits: Mapping[str, str | None]) -> tuple
                     table = file.read_row_group(group)
                     ids = table.column("id").to_pylist()
                     values = pa.array([splits.get(one) for one in ids], pa.string())
-                    place = SCHEMA.get_field_index("split")
                     table = table.set_column(place, SCHEMA.field("split"), values)
                     table = table.filter(pa.array([one in splits for one in ids]))
                     if table.num_rows:

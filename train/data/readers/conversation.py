@@ -26,17 +26,14 @@ from affectstream.train.errors import DataError
 
 INPUTS = ("video", "audio", "text")
 TARGETS = ("label", "sentiment", "intensity", "attention", "engagement", "valence", "arousal")
-OTHERS = (
-    *("id", "participant", "dialogue", "turn", "start", "end"),
-    *("language", "age", "gender", "split"),
+COLUMNS = (
+    *(*INPUTS, *TARGETS, "id", "participant", "dialogue", "turn"),
+    *("start", "end", "language", "age", "gender", "split"),
 )
-COLUMNS = (*INPUTS, *TARGETS, *OTHERS)
 _GENDERS: dict[str, Gender] = {"f": "female", "m": "male", "woman": "female", "man": "male"}
 _SPLITS: dict[str, Split] = {
     "training": "train",
-    "dev": "valid",
-    "val": "valid",
-    "validation": "valid",
+    **dict.fromkeys(("dev", "val", "validation"), "valid"),
 }
 
 
@@ -104,10 +101,10 @@ def _samples(
             start, end = start_us / 1e6, end_us / 1e6
             raise DataError(f"{where}: end is {end}, expected more than start, {start}")
         clip = read_clip(path.parent / name, cropper, options, start_us=start_us, end_us=end_us)
-        if kind == "video":  # a video in column audio is read for its sound alone
-            sample.crops, sample.crop_times_us = clip.crops, clip.times_us
-            sample.frames_seen = clip.frames_seen
-        sample.audio = sample.audio if clip.audio is None else clip.audio
+        if kind == "video":
+            clip.add_to(sample)
+        elif clip.audio is not None:  # a video in column audio is read for its sound alone
+            sample.audio = clip.audio
         sample.start_us = start_us
         sample.end_us = clip.end_us if sample.end_us is None else sample.end_us
         if clip.damage:

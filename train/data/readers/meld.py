@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from affectstream.engines.labels import SENTIMENTS
-from affectstream.stream.errors import SourceError
+from affectstream.stream.errors import OptionError, SourceError
+from affectstream.stream.options import parse_time
 from affectstream.train.data.options import CLIP_OPTIONS, Options, Vocabulary
 from affectstream.train.data.reading.clips import read_clip
 from affectstream.train.data.reading.crops import Cropper
@@ -25,7 +26,7 @@ from affectstream.train.data.sample import Sample, Split
 from affectstream.train.errors import DataError, DataMissing
 
 SPLIT_OF: dict[str, Split] = {"train": "train", "dev": "valid", "test": "test"}
-"""The split for each part of MELD, the first word in the names of its files."""
+"""By the part of MELD, the first word in the names of its files."""
 COLUMNS = (
     *("Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID"),
     *("Utterance_ID", "Season", "Episode", "StartTime", "EndTime"),
@@ -33,7 +34,6 @@ COLUMNS = (
 SPARE_US = 1_000_000
 """How much of a clip is read after its stated end: some clips are minutes too long."""
 _CLIP = re.compile(r"dia(\d+)_utt(\d+)\.mp4")
-_TIME = re.compile(r"(\d+):(\d+):(\d+)[,.](\d{1,3})")
 
 Clips = Mapping[tuple[str, int, int], Path]
 """The clip of each (part, dialogue, utterance)."""
@@ -127,27 +127,26 @@ def _samples(
         sentiment=word(row, "Sentiment", SENTIMENTS, where),
     )
     path = clips.get((part, dialogue, turn))
-    if path is not None:
-        try:
+    try:
+        if path is not None:
             longest_us = max(0, end_us - start_us) + SPARE_US
             clip = read_clip(path, cropper, options, longest_us=longest_us)
-        except SourceError as error:
-            yield Warned(where, "clip cannot be decoded, text kept", str(error))
-        else:
             clip.add_to(sample)
             if clip.damage:
                 yield Warned(where, "clip damaged", clip.damage)
-    elif clips:
-        yield Warned(where, "clip missing, text kept")
+        elif clips:
+            yield Warned(where, "clip missing, text kept")
+    except SourceError as error:
+        yield Warned(where, "clip cannot be decoded, text kept", str(error))
     yield sample
 
 
 def _microseconds(text: object, name: str, where: str) -> int:
-    found = _TIME.fullmatch(str(text))
-    if found is None:
-        raise DataError(f"{where}: {name} is {text!r}, expected a time such as 00:16:16,059")
-    hours, minutes, seconds = (int(found[i]) for i in (1, 2, 3))
-    return (hours * 3600 + minutes * 60 + seconds) * 1_000_000 + int(found[4].ljust(3, "0")) * 1000
+    try:
+        return parse_time(str(text).replace(",", "."))
+    except OptionError as error:
+        expected = "expected a time such as 00:16:16,059"
+        raise DataError(f"{where}: {name} is {text!r}, {expected}") from error
 
 
 READER = Reader(find, CLIP_OPTIONS)
