@@ -5,7 +5,7 @@ The command line is made from these fields, as that of ``train fit`` is from `Fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -29,9 +29,8 @@ RATE_HZ = 8.0
 class Vocabulary:
     """Translates labels. An unknown label is refused or dropped, never guessed."""
 
-    words: Mapping[str, str]
-    """The emotion for each word, in lower case."""
-    left_out: Sequence[str]
+    words: Mapping[str, str | None]
+    """The emotion for each word, in lower case; None for a word that is dropped."""
     drop_unknown: bool
 
     def emotion(self, word: str, where: str) -> str | None:
@@ -39,7 +38,7 @@ class Vocabulary:
         folded = word.strip().casefold()
         if folded in self.words:
             return self.words[folded]
-        if self.drop_unknown or folded in self.left_out:
+        if self.drop_unknown:
             return None
         raise DataError(
             f"{where}: label {word!r} is none of {', '.join(EMOTIONS)}; translate it with "
@@ -113,17 +112,17 @@ class Options:
     translate: Mapping[str, str] = _setting("--map", dict, "OLD=EMOTION, a label of yours; repeat.")
     drop_unknown: bool = _setting("--drop-unknown", False, "Leave out rows with any other label.")
 
-    def vocabulary(self, own: Mapping[str, str], *, left_out: Sequence[str] = ()) -> Vocabulary:
-        """The vocabulary of a set whose `own` words stand for emotions; those of the user come first. The
-        words in `left_out` are dropped unless the user translates them. Raises `OptionError`."""
+    def vocabulary(self, own: Mapping[str, str | None]) -> Vocabulary:
+        """The vocabulary of a set whose `own` words stand for emotions, or for none (None); those of the user
+        come first. Raises `OptionError`."""
         for old, new in self.translate.items():
             if new not in EMOTIONS:
                 raise OptionError(
                     f"--map {old}={new}: {new!r} is no emotion, expected one of {', '.join(EMOTIONS)}"
                 )
-        pairs = [*((name, name) for name in EMOTIONS), *own.items(), *self.translate.items()]
+        pairs = {**{name: name for name in EMOTIONS}, **own, **self.translate}.items()
         words = {word.strip().casefold(): emotion for word, emotion in pairs}
-        return Vocabulary(words, left_out, self.drop_unknown)
+        return Vocabulary(words, self.drop_unknown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

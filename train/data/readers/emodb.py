@@ -75,7 +75,7 @@ def find(folder: Path, options: Options) -> RawDataset:
     )
     if not paths:
         raise DataMissing(f"no clips of EMO-DB below {folder}: expected wav/03a01Fa.wav and others")
-    vocabulary = options.vocabulary({}, left_out=["boredom"])
+    vocabulary = options.vocabulary({"boredom": None})
     return RawDataset(
         "EMO-DB",
         "free for research",
