@@ -64,8 +64,7 @@ def prepare(
     report = write_report(output, prepared)
     if prepared.resumed:
         print(f"continued after {prepared.resumed} files or rows of an earlier run")
-    for line in summary(prepared, report):
-        print(line)
+    print(*summary(prepared, report), sep="\n")
     print(f"written to {output}; more in {REPORT}, samples to look at in {SHEET}")
 
 

@@ -24,8 +24,7 @@ def list_recipes(
     if recipe is not None:
         from affectstream.train.cli.flags import find_recipe
 
-        for line in _details(find_recipe(recipe)):
-            print(line)
+        print(*_details(find_recipe(recipe)), sep="\n")
         return
     from affectstream.train.recipes.summaries import summaries
 

@@ -1,1 +1,1 @@
-"""What the readers of data sets share: tables, clips, crops, labels, and what they return."""
+"""What the readers of data sets share: tables, clips, crops, prepared sets, and what they return."""

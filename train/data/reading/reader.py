@@ -1,7 +1,8 @@
 """What a reader of a data set gives to `prepare`: which samples there are, and how to make each of them.
 
 A data set is one module of `affectstream.train.data.readers` with ``READER = Reader(find, ...)``. `find`
-lists the files and returns a `RawDataset` of jobs; nothing is decoded before a job runs.
+lists the files and returns a `RawDataset` of jobs; nothing is decoded before a job runs. Readers of other
+packages may import the names of options from here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 from affectstream.stream.errors import SourceError
 from affectstream.stream.faces.crop import TEMPLATE, Template
 from affectstream.train.data.dataset import INFO, CropInfo, Dataset
-from affectstream.train.data.options import Options
+from affectstream.train.data.options import CLIP_OPTIONS, CROP_OPTIONS, Options  # noqa: F401
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.sample import Sample
 
