@@ -17,7 +17,7 @@ from affectstream.engines.labels import EMOTIONS, SENTIMENTS
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.prepare.prepare import Prepared
 from affectstream.train.data.reading.reader import Skipped, Warned
-from affectstream.train.data.sample import SPLITS, Sample, resize
+from affectstream.train.data.sample import SPLITS, Sample
 from affectstream.train.files import encode_json, write_atomically
 
 REPORT = "report.json"
@@ -106,7 +106,9 @@ def sheet(dataset: Dataset) -> Picture:
 
 def _tile(sample: Sample) -> Picture:
     if sample.crops is not None:
-        return resize(sample.crops[len(sample.crops) // 2], TILE)
+        crop = sample.crops[len(sample.crops) // 2]
+        how = cv2.INTER_AREA if crop.shape[0] > TILE else cv2.INTER_NEAREST
+        return np.asarray(cv2.resize(crop, (TILE, TILE), interpolation=how), np.uint8)
     if sample.audio is not None and len(sample.audio) >= 1024:
         return _spectrogram(sample.audio)
     words = sample.text or ("no face" if sample.frames_seen else "nothing")

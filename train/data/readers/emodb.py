@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from affectstream.stream.speaker_metadata import Gender
-from affectstream.train.data.options import Options, Vocabulary
+from affectstream.train.data.options import Options
 from affectstream.train.data.reading.clips import clip_job
 from affectstream.train.data.reading.reader import Job, RawDataset, Reader
 from affectstream.train.data.sample import Sample
@@ -75,11 +75,10 @@ def find(folder: Path, options: Options) -> RawDataset:
     )
     if not paths:
         raise DataMissing(f"no clips of EMO-DB below {folder}: expected wav/03a01Fa.wav and others")
-    vocabulary = options.vocabulary({"boredom": None})
     return RawDataset(
         "EMO-DB",
         "free for research",
-        [_job(path, vocabulary, options) for path in paths],
+        [_job(path, options) for path in paths],
         has_splits=True,
         notes=(
             "the split is ours, by speaker: 3-12 train, 13 and 14 valid, 15 and 16 test",
@@ -88,7 +87,7 @@ def find(folder: Path, options: Options) -> RawDataset:
     )
 
 
-def _job(path: Path, vocabulary: Vocabulary, options: Options) -> Job:
+def _job(path: Path, options: Options) -> Job:
     word, speaker = parse(path.stem)
     gender, age = SPEAKERS.get(speaker, (None, None))
     held_out = speaker in TEST_SPEAKERS
@@ -102,7 +101,7 @@ def _job(path: Path, vocabulary: Vocabulary, options: Options) -> Job:
         age=age,
         gender=gender,
     )
-    return clip_job(path, word, sample, vocabulary, options)
+    return clip_job(path, word, sample, {"boredom": None}, options)
 
 
 READER = Reader(find)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from affectstream.train.data.options import Options, Vocabulary
+from affectstream.train.data.options import Options
 from affectstream.train.data.reading.clips import clip_job
 from affectstream.train.data.reading.reader import Job, RawDataset, Reader
 from affectstream.train.data.reading.tables import (
@@ -36,16 +36,15 @@ def find(folder: Path, options: Options) -> RawDataset:
     rows = read_rows(table)
     require_columns(table, rows[0], COLUMNS)
     rows.sort(key=lambda row: str(row["file"]))
-    vocabulary = options.vocabulary(EMOTIONS)
     return RawDataset(
         "nEMO",
         "CC BY-NC-SA 4.0",
-        [_job(folder, row, vocabulary, options) for row in rows],
+        [_job(folder, row, options) for row in rows],
         notes=("every sentence is spoken in every emotion: the text says nothing of the label",),
     )
 
 
-def _job(folder: Path, row: Row, vocabulary: Vocabulary, options: Options) -> Job:
+def _job(folder: Path, row: Row, options: Options) -> Job:
     name = str(row["file"])
     path = folder / name
     sample = Sample(
@@ -57,7 +56,7 @@ def _job(folder: Path, row: Row, vocabulary: Vocabulary, options: Options) -> Jo
         age=number(row, "age", name),
         gender=word(row, "gender", GENDERS, name),
     )
-    return clip_job(path, str(row["emotion"]), sample, vocabulary, options, name=name)
+    return clip_job(path, str(row["emotion"]), sample, EMOTIONS, options, name=name)
 
 
 READER = Reader(find)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from affectstream.train.data.options import CLIP_OPTIONS, Options, Vocabulary
+from affectstream.train.data.options import CLIP_OPTIONS, Options
 from affectstream.train.data.reading.clips import clip_job
 from affectstream.train.data.reading.reader import Job, RawDataset, Reader
 from affectstream.train.data.sample import Sample
@@ -60,12 +60,11 @@ def find(folder: Path, options: Options) -> RawDataset:
         raise DataMissing(
             f"no clips of RAVDESS below {folder}: expected Actor_NN/*.flac, .wav or .mp4"
         )
-    vocabulary = options.vocabulary(EMOTIONS)
     films = {p.stem[3:] for p in paths if p.stem.startswith("01-") and p.suffix == ".mp4"}
     return RawDataset(
         "RAVDESS, speech",
         "CC BY-NC-SA 4.0",
-        [_job(path, films, vocabulary, options) for path in paths],
+        [_job(path, films, options) for path in paths],
         has_splits=True,
         notes=(
             "calm is labelled neutral unless --map says otherwise",
@@ -75,7 +74,7 @@ def find(folder: Path, options: Options) -> RawDataset:
     )
 
 
-def _job(path: Path, films: Collection[str], vocabulary: Vocabulary, options: Options) -> Job:
+def _job(path: Path, films: Collection[str], options: Options) -> Job:
     """The job of a file; `films` are the takes that are there with picture and sound."""
     word, actor = parse(path.stem)
     modality, channel, _, strength, statement, _, _ = path.stem.split("-")
@@ -94,7 +93,7 @@ def _job(path: Path, films: Collection[str], vocabulary: Vocabulary, options: Op
         gender="male" if actor % 2 else "female",
         intensity=STRENGTHS.get(strength),
     )
-    return clip_job(path, word, sample, vocabulary, options, skip=skip)
+    return clip_job(path, word, sample, EMOTIONS, options, skip=skip)
 
 
 READER = Reader(find, CLIP_OPTIONS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame, Samples, sample_at
 from affectstream.stream.windowing.sound_timeline import SoundTimeline
-from affectstream.train.data.options import RATE_HZ, Options, Vocabulary
+from affectstream.train.data.options import RATE_HZ, Options
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import Job, Result, Skipped, Warned
 from affectstream.train.data.sample import Sample
@@ -47,15 +47,15 @@ def clip_job(
     path: Path,
     word: str,
     sample: Sample,
-    vocabulary: Vocabulary,
+    words: Mapping[str, str | None],
     options: Options,
     *,
     name: str | None = None,
     skip: str | None = None,
 ) -> Job:
-    """Makes `sample` with the emotion that `word` stands for and the whole recording at `path`, called `name`
-    in messages. It is skipped for the reason `skip`, if there is one."""
-    name = name or path.name
+    """Makes `sample` with the whole recording at `path` and the emotion of `word` among the own `words`
+    of the set. Messages call it `name`. It is skipped for the reason `skip`, if there is one."""
+    name, vocabulary = name or path.name, options.vocabulary(words)
 
     def make(cropper: Cropper) -> Iterator[Result]:
         emotion = vocabulary.emotion(word, name)
