@@ -211,7 +211,10 @@ def _parse_options(recipe: Recipe, given: Sequence[str]) -> dict[str, int | floa
     """Parse ``NAME=VALUE``; the value becomes a number where the recipe's default is one."""
     defaults = getattr(recipe, "options", {})
     parsed: dict[str, int | float | str] = {}
-    for name, text in parse_pairs(given, "--set", "NAME=VALUE").items():
+    for pair in given:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise OptionError(f"--set {pair}: expected NAME=VALUE")
         try:
             parsed[name] = type(defaults.get(name, text))(text)
         except ValueError:
