@@ -19,14 +19,13 @@ import msgspec
 from msgspec import Struct
 
 from affectstream.engines.bundle.folder import engine_parts
+from affectstream.engines.bundle.taught import copy_taught
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import BundleError
-from affectstream.engines.manifest import Count, Manifest, PlainName, Role, Sha256
+from affectstream.engines.manifest import Manifest, PlainName, Role, Sha256
 
 TRAINING = "training"
 RECIPE, WEIGHTS = "recipe.json", "weights.safetensors"
-TAUGHT = "taught.json"
-"""Beside `bundle.json`, in what `affectstream teach` wrote."""
 
 
 class _Ties(Struct, frozen=True):
@@ -122,42 +121,11 @@ def check_training(folder: Path, manifest: Manifest) -> list[TrainingPart]:
     return parts
 
 
-class _Lesson(Struct, frozen=True):
-    recordings: Count
-
-
-class _Base(Struct, frozen=True):
-    taught_with: Count = 0
-
-
-class _Taught(Struct, frozen=True):
-    """What is read of a `taught.json`; its other keys are for people."""
-
-    lesson: _Lesson
-    base: _Base = _Base()
-
-
-def taught_with(folder: Path) -> int:
-    """With how many coded recordings the bundle in `folder`, and those before it, were taught; 0: with none.
-
-    Recordings are cut and scaled on their way into a data set, so it is not known which samples are theirs.
-    Raises `BundleError` for a `taught.json` that cannot be read.
-    """
-    path = folder / TAUGHT
-    if not path.is_file():
-        return 0
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=_Taught)
-    except (OSError, msgspec.DecodeError) as error:
-        raise BundleError(f"{path} cannot be read: {error}; restore it, or delete it") from error
-    return found.lesson.recordings + found.base.taught_with
-
-
 def copy_training(
     source: Path, before: Manifest, folder: Path, manifest: Manifest, *, weights: bool = True
 ) -> None:
     """Copy the parts of the bundle in `source` that the bundle in `folder`, with `manifest`, still has, and
-    its `taught.json`.
+    what its `taught.json` says.
 
     Without `weights` they say only what trained their engines. A part of `training/` itself stays there if
     the new bundle has all engines that were exported from it; any other goes into a sub-folder, under a name
@@ -180,8 +148,7 @@ def copy_training(
         write_recipe(content, kept, target)
         if weights and part.weights.is_file():
             shutil.copyfile(part.weights, target / WEIGHTS)
-    if (source / TAUGHT).is_file() and not (folder / TAUGHT).exists():
-        shutil.copyfile(source / TAUGHT, folder / TAUGHT)
+    copy_taught(source, folder)
 
 
 def free_part(root: Path, name: str) -> Path:

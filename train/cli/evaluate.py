@@ -48,11 +48,11 @@ def evaluate(
     Example: [bold]affectstream train evaluate --data prepared/fer2013 --split valid -o out[/bold]
     """
     from affectstream.engines.bundle.bundle import Bundle
-    from affectstream.engines.bundle.training import taught_with
     from affectstream.stream.errors import OptionError
     from affectstream.train.evaluate.bundle.bundle_evaluation import evaluate_fully
     from affectstream.train.evaluate.bundle.bundle_metrics import measure_bundle
     from affectstream.train.evaluate.bundle.evaluation_files import PAGE, write_evaluation
+    from affectstream.train.fit.unseen import taught_samples_of
     from affectstream.train.studies.learning_curve import read_curve
 
     if output is None and (media or curve is not None):
@@ -62,12 +62,8 @@ def evaluate(
     warn_of_training_samples(split)
     with Bundle.open(bundle) as opened:
         found = measure_bundle(opened, data, split)
-        if taught := taught_with(opened.folder):
-            print(
-                f"{opened.manifest.name} was taught with {taught} coded recordings, and nobody can tell here "
-                "whether these samples are from them: if they are, the figures say nothing about others",
-                file=sys.stderr,
-            )
+        if remark := taught_samples_of(opened.folder, data, split).remark(opened.manifest.name):
+            print(remark, file=sys.stderr)
         _print(found.rows)
         print("\n".join(found.by_class))
         if output is not None:

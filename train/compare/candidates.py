@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST
-from affectstream.engines.bundle.training import taught_with
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import read_info
@@ -24,7 +23,7 @@ from affectstream.train.evaluate.bundle.cost import Cost, measure_cost
 from affectstream.train.evaluate.bundle.evaluation_files import METRICS, PREDICTIONS
 from affectstream.train.evaluate.bundle.importance import Importance
 from affectstream.train.fit.checkpoint import BEST, SUMMARY, load, load_run
-from affectstream.train.fit.unseen import check_unseen
+from affectstream.train.fit.unseen import check_unseen, taught_samples_of
 from affectstream.train.fit.warm_start import fit_records
 from affectstream.train.predict.predictions import Predictions, Predictor
 from affectstream.train.recipe import Bindable
@@ -50,8 +49,8 @@ class Candidate:
     frozen: int | None = None
     """As far as the run, or the bundle's `training/`, tells it."""
     importance: Importance | None = None
-    taught_with: int = 0
-    """Coded recordings, which may be among the samples."""
+    taught_in_doubt: int = 0
+    """Coded recordings that taught it, if samples may be from them."""
     folds: NDArray[np.int64] | None = None
     """(n,) the fold of each sample of a cross-validation."""
 
@@ -113,7 +112,9 @@ def _evaluation(folder: Path) -> Candidate:
             cost.parameters,
             *_trained(document.get("training", {})),
             importance=importance and msgspec.convert(importance, Importance),
-            taught_with=document.get("taught_with_recordings", 0),
+            taught_in_doubt=document.get(
+                "taught_recordings_in_doubt", document.get("taught_with_recordings", 0)
+            ),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read ({error!r}): evaluate the bundle again") from error
@@ -137,14 +138,14 @@ def _bundle(folder: Path, data: Path, split: str) -> Candidate:
         found = measure_bundle(bundle, data, split)
         cost = measure_cost(bundle.folder)
         records = fit_records(bundle.folder)
-        taught = taught_with(bundle.folder)
+        taught = taught_samples_of(bundle.folder, data, split)
     return Candidate(
         *(folder.name, found.predictions, None, None, split),
         cost,
         cost.parameters,
         *_trained(records),
         importance=found.importance,
-        taught_with=taught,
+        taught_in_doubt=taught.in_doubt,
     )
 
 

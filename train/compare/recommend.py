@@ -75,10 +75,10 @@ def recommend(
     choice = _cheapest(alike, best, steps)
     steps += _contradictions(found, choice)
     steps += [
-        f"But {one.name} was taught with {one.taught_with} coded recordings: its figures count only if none "
-        "of the samples is from them."
+        f"But {one.name} was taught with {one.taught_in_doubt} coded recordings: its figures count only if "
+        "none of the samples is from them."
         for one in left
-        if one.taught_with
+        if one.taught_in_doubt
     ]
     return Recommendation(metric, choice, tuple(steps))
 

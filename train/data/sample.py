@@ -67,11 +67,12 @@ SCHEMA = pa.schema(
         ("content", pa.string()),
         ("votes", pa.struct([(name, pa.float32()) for name in EMOTIONS])),
         ("arousal", pa.float32()),
+        ("files", pa.list_(pa.string())),
     ]
 )
 """Columns of `samples-*.parquet`. `content` is a hash of crops and sound; it is null for a sample
 without crops whose sound is absent or silent, because two people may well be silent alike."""
-LATER_COLUMNS = ("votes", "arousal")
+LATER_COLUMNS = ("votes", "arousal", "files")
 """Columns that older data sets lack: all their values are null."""
 SMALL_COLUMNS = tuple(name for name in SCHEMA.names if name not in LARGE_COLUMNS)
 BY_EMOTION = ("intensities", "votes")
@@ -111,6 +112,7 @@ class Sample:
     [0, 1] follow their order, NaN where unknown; `intensity` is the strength of `emotion`. `votes`
     (8,) float32 counts the people who saw each emotion, in the same order; `emotion` is then what
     most of them saw, None without one majority. `RANGES` has the ranges of the other numbers.
+    `files` are the SHA-256 of the recordings that pictures and sound were cut from.
     """
 
     id: str
@@ -138,6 +140,7 @@ class Sample:
     arousal: float | None = None
     sentiment: Sentiment | None = None
     votes: NDArray[np.float32] | None = None
+    files: tuple[str, ...] | None = None
 
 
 def to_row(sample: Sample) -> dict[str, Any]:
@@ -177,6 +180,8 @@ def from_row(row: Mapping[str, Any]) -> Sample:
         values["crop_times_us"] = np.asarray(values["crop_times_us"], np.int64)
     if values["audio"] is not None:
         values["audio"] = decode_audio(values["audio"])
+    if values["files"] is not None:
+        values["files"] = tuple(values["files"])
     for name in BY_EMOTION:
         if values[name] is not None:  # a None within it becomes NaN
             values[name] = np.asarray([values[name][emotion] for emotion in EMOTIONS], np.float32)

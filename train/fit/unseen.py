@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from affectstream.engines.bundle.folder import MANIFEST, read_manifest
+from affectstream.engines.bundle.taught import TaughtWith, taught_with
 from affectstream.engines.bundle.training import training_folders
 from affectstream.train.data.dataset import Dataset, read_info
 from affectstream.train.data.sample import SPLITS, UNSEEN
 from affectstream.train.data.sketch import Fingerprints, fingerprints, share_in
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import dataset_of
+from affectstream.train.fit.taught import TaughtSamples, taught_samples
 from affectstream.train.fit.warm_start import read_run_or_bundle
 
 REFUSED_SHARE = 0.05
@@ -26,11 +28,14 @@ def check_unseen(folder: Path, data: Path, split: str | None = None) -> None:
     """Raise `RunError` if the run or bundle in `folder`, or a member of it, was trained on the samples of
     `split` of `data`, or on any samples of it under other splits; without `split`, on those of valid or test.
 
-    A network whose files do not name its training data passes. Those of earlier versions have no sketch of
-    their samples and are found only by the hash of a whole data set.
+    Coded recordings that taught a bundle are found among those of any split, however few. A network whose
+    files do not name its training data passes. Those of earlier versions have no sketch of their samples and
+    are found only by the hash of a whole data set.
     """
-    info = read_info(data)
-    share_in_them = _share_of(data, (split,) if split else UNSEEN)
+    info, splits = read_info(data), (split,) if split else UNSEEN
+    for name, place in _networks(folder):
+        taught_samples(taught_with(place), data, splits).check(name, data)
+    share_in_them = _share_of(data, splits)
     for name, source in _training_data(folder):
         same_samples = source.get("content_sha256") == info.content_sha256
         if same_samples and source.get("split_sha256") != info.split_sha256:
@@ -52,6 +57,10 @@ def check_unseen(folder: Path, data: Path, split: str | None = None) -> None:
 def was_trained_on(folder: Path, data: Path) -> bool:
     """Whether samples of `data` are known to have trained the run or bundle in `folder`, or a member."""
     info, share = read_info(data), _share_of(data, SPLITS)
+    if any(
+        taught_samples(taught_with(place), data, SPLITS).found for _, place in _networks(folder)
+    ):
+        return True
     return any(
         source.get("content_sha256") == info.content_sha256 or share(source) > REFUSED_SHARE
         for _, source in _training_data(folder)
@@ -78,18 +87,33 @@ def _percent(share: float) -> str:
     return "all" if share == 1 else f"about {share:.0%}"
 
 
+def taught_samples_of(folder: Path, data: Path, split: str) -> TaughtSamples:
+    """What is known of the samples of `split` that may be from the coded recordings that taught the run or
+    bundle in `folder`, or a member of it."""
+    taught = TaughtWith()
+    for _, place in _networks(folder):
+        taught |= taught_with(place)
+    return taught_samples(taught, data, (split,))
+
+
 def _training_data(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The training data of what is in `folder` and of its members, each with a name for messages."""
-    saved = read_run_or_bundle(folder)
-    yield str(folder), dataset_of(saved)
-    for part in training_folders(folder):
-        yield str(part), dataset_of(read_run_or_bundle(part))
+    for name, place in _networks(folder):
+        yield name, dataset_of(read_run_or_bundle(place))
+        for part in training_folders(place):
+            shown = str(part) if place == folder else name
+            yield shown, dataset_of(read_run_or_bundle(part))
+
+
+def _networks(folder: Path) -> Iterator[tuple[str, Path]]:
+    """What is in `folder` and its members, each with a name for messages."""
+    yield str(folder), folder
     members = {
         member["name"]: Path(member["folder"])
-        for member in (saved.get("setting") or {}).get("members", ())
+        for member in (read_run_or_bundle(folder).get("setting") or {}).get("members", ())
     }
     if (folder / MANIFEST).is_file():
         members |= {name: folder / name for name in read_manifest(folder).members}
     for name, place in members.items():
-        for _, source in _training_data(place):
-            yield f"member {name!r} of {folder}", source
+        for _, inner in _networks(place):
+            yield f"member {name!r} of {folder}", inner

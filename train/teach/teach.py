@@ -287,6 +287,7 @@ def _lesson(hops: Hops, coded: Sequence[CodedRecording], manifest: Manifest) -> 
         annotations={
             str(n): sha256(one.source) for n, one in enumerate(coded, 1) if one.source.is_file()
         },
+        recordings_sha256=tuple(sorted(sha256(one.path) for one in coded)),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
-from affectstream.engines.bundle.training import TAUGHT
+from affectstream.engines.bundle.taught import TAUGHT
 from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
 from affectstream.train.compare import comparison
@@ -309,7 +309,9 @@ def test_a_taught_bundle_says_what_cannot_be_known(trained, capsys, tmp_path):
     capsys.readouterr()
     on = ("--data", data, "--split", "valid")
     assert run_command("train", "evaluate", "--bundle", out, *on, "--output", found) == exits.DONE
-    assert "taught with 6 coded recordings" in capsys.readouterr().err
+    said = " ".join(capsys.readouterr().err.split())
+    assert "taught with 6 coded recordings, and it is not known whether these samples are" in said
+    assert "16 of 16 samples do not say from which files they were cut" in said
     assert "taught with 6 recordings: keep them apart" in (found / "report.html").read_text()
     for one in (found, out):
         assert run_command("train", "compare", one, trained / "cnn", *on) == exits.DONE

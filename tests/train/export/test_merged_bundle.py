@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import POCKET, read_manifest
+from affectstream.engines.bundle.taught import TAUGHT
 from affectstream.engines.bundle.training import TRAINING, check_training
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
@@ -17,7 +18,7 @@ from affectstream.train.export import fusion_bundle
 from affectstream.train.export.fusion_bundle import assemble
 from affectstream.train.export.merged_bundle import face_engine
 from affectstream.train.export.one_modality import write_one_modality
-from affectstream.train.fit.unseen import check_unseen
+from affectstream.train.fit.unseen import check_unseen, taught_samples_of
 from affectstream.train.networks.sequences import MeanPool
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
@@ -41,6 +42,7 @@ def trained(tmp_path_factory):
     members = [member(root / "face", "video"), member(root / "voice", "voice")]
     for folder, role in zip(members, ("face_encoder", "voice_encoder"), strict=True):
         write_training_part(folder, folder / TRAINING / "net", role, "fusion")
+        (folder / TAUGHT).write_text(f'{{"lesson": {{"recordings": {len(folder.name)}}}}}')
     config = config_of("evidence", members, root / "runs", modality_dropout=0.3)
     learn("evidence", config, data, root / "runs/evidence")
     return root, data
@@ -88,6 +90,8 @@ def test_one_bundle_gives_what_its_members_give(trained):
     with pytest.raises(RunError, match=r"evidence was trained on all of split train"):
         check_unseen(root / "one", data, "train")
     check_unseen(root / "one", data, "valid")
+    for whole in ("one", "nested"):  # face: 4, voice: 5
+        assert taught_samples_of(root / whole, data, "valid").in_doubt == 9
     for name in ("face", "voice"):
         (kept,) = check_training(root / "nested" / name, read_manifest(root / "nested" / name))
         assert kept.is_whole and "fusion" in kept.engines

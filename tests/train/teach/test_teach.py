@@ -10,7 +10,7 @@ pytest.importorskip("threadpoolctl", reason="teaching needs the 'teach' extra")
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import read_manifest
-from affectstream.engines.bundle.training import TAUGHT
+from affectstream.engines.bundle.taught import TAUGHT
 from affectstream.engines.errors import BundleError
 from affectstream.stream import Recognizer, SourceOptions, exits
 from affectstream.stream.errors import OptionError, SourceError
@@ -118,7 +118,33 @@ def test_the_bundle_carries_where_it_comes_from(taught, bundle):
     assert "36 coded stretches" in card and "P3" not in card  # no names of people
     document = json.loads((taught.output / TAUGHT).read_text())
     assert document["comparison"]["outcome"] == "helps"
-    assert document["lesson"]["recordings"] == 6
+    assert document["lesson"]["recordings"] == len(document["lesson"]["recordings_sha256"]) == 6
+
+
+def test_its_recordings_do_not_evaluate_it(taught, archive, tmp_path):
+    """Prepared as a data set, they are recognized by their files, in any split and however few they are."""
+    pytest.importorskip("torch", reason="evaluating needs the 'train' extra")
+    from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
+    from affectstream.train.fit.unseen import check_unseen, taught_samples_of, was_trained_on
+
+    def data(name, recordings):
+        rows = [f"{path},joy,{n},{n + 4},train" for path in recordings for n in (0, 4)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["audio,label,start,end,split", *rows]))
+        prepare(PrepareConfig("conversation"), tmp_path / f"{name}.csv", tmp_path / name)
+        return tmp_path / name
+
+    others = [recording(tmp_path / f"new{n}.flac", STATES, seed=50 + n) for n in range(3)]
+    mixed = data("mixed", [*others, archive / "rec/talk2.flac"])
+    with pytest.raises(
+        RunError, match=r"taught with the recordings that 2 samples of .*mixed were cut"
+    ):
+        check_unseen(taught.output, mixed, "train")
+    assert was_trained_on(taught.output, mixed)
+    new = data("new", others)
+    check_unseen(taught.output, new, "train")
+    known = taught_samples_of(taught.output, new, "train")
+    assert (known.recordings, known.in_doubt) == (6, 0)
+    assert "no sample was cut from their files" in known.remark("mine")
 
 
 def test_what_was_not_coded_stays(bundle, tmp_path):

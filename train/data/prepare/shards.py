@@ -32,6 +32,8 @@ from affectstream.train.data.sample import (
 )
 from affectstream.train.files import write_atomically
 
+HASHED_COLUMNS = tuple(name for name in SMALL_COLUMNS if name not in ("split", "files"))
+"""What the hash of the samples covers: the same samples of another copy of the files have the same hash."""
 GROUP_BYTES = 8 << 20
 GROUP_ROWS = 512
 SHARD_BYTES = 256 << 20
@@ -173,7 +175,7 @@ def describe(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         tasks.update(task for task, column in TASKS.items() if row[column] is not None)
         modalities.update(name for name, column in MODALITIES.items() if row[column])
         participants |= {row["participant"]} - {None, ""}
-        content.append(_digest({name: row[name] for name in SMALL_COLUMNS if name != "split"}))
+        content.append(_digest({name: row[name] for name in HASHED_COLUMNS}))
         split_of.append((row["id"], row["split"]))
     return {
         "rows": len(content),

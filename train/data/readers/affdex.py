@@ -32,7 +32,7 @@ from affectstream.train.data.imotions_export import (
     read_annotations,
 )
 from affectstream.train.data.options import CROP_OPTIONS, RATE_HZ, Options
-from affectstream.train.data.reading.clips import frames_with_next
+from affectstream.train.data.reading.clips import frames_with_next, sha256_of
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.export_pairs import Pair, find_pairs
 from affectstream.train.data.reading.reader import Job, RawDataset, Reader, Result, Skipped, Warned
@@ -81,6 +81,7 @@ def _of_pair(pair: Pair, options: Options, cropper: Cropper) -> Iterator[Result]
         age=layout.age,
         gender=layout.gender,
         frames_seen=1,
+        files=(sha256_of(pair.video),),
     )
     yield from _samples(pair.video, shared, annotations, options, cropper)
 

@@ -101,10 +101,12 @@ def _samples(
             start, end = start_us / 1e6, end_us / 1e6
             raise DataError(f"{where}: end is {end}, expected more than start, {start}")
         clip = read_clip(path.parent / name, cropper, options, start_us=start_us, end_us=end_us)
+        files = (*(sample.files or ()), clip.file)
         if kind == "video":
             clip.add_to(sample)
         elif clip.audio is not None:  # a video in column audio is read for its sound alone
             sample.audio = clip.audio
+        sample.files = tuple(dict.fromkeys(files))
         sample.start_us = start_us
         sample.end_us = clip.end_us if sample.end_us is None else sample.end_us
         if clip.damage:

@@ -157,12 +157,14 @@ def _sample(
         if (value := getattr(sample, field)) is not None
     }
     first = samples[anchor]
+    files = [file for one in samples.values() for file in one.files or ()]
     sample = Sample(
         id=name,
         recording=name,
         participant=first.participant,
         split=split,
         emotion=first.emotion,
+        files=tuple(dict.fromkeys(files)) or None,
         **values,
     )
     if worse:

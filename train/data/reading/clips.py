@@ -6,11 +6,14 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.cache.digest import sha256
+from affectstream.stream.errors import SourceError
 from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame, Samples, sample_at
@@ -27,10 +30,11 @@ class Clip:
 
     `crops` (T, S, S, 3) uint8 with `times_us` (T,) from the start of the part, None if no frame has a
     face; `frames_seen` frames were searched, None without video. `audio` (n,) float32, None without
-    sound. `damage` says how the file is damaged, None if it is not.
+    sound. `damage` says how the file is damaged, None if it is not. `file` is the SHA-256 of the recording.
     """
 
     end_us: int
+    file: str
     crops: NDArray[np.uint8] | None = None
     times_us: NDArray[np.int64] | None = None
     frames_seen: int | None = None
@@ -38,7 +42,8 @@ class Clip:
     damage: str | None = None
 
     def add_to(self, sample: Sample) -> None:
-        """Give `sample` the crops and the sound."""
+        """Give `sample` the crops and the sound, and say what recording they are from."""
+        sample.files = (self.file,)
         sample.crops, sample.crop_times_us = self.crops, self.times_us
         sample.audio, sample.frames_seen = self.audio, self.frames_seen
 
@@ -94,7 +99,8 @@ def read_clip(
         end_us = _duration_us(path)
     if longest_us is not None:
         end_us = min(end_us, start_us + longest_us)
-    clip, sound = Clip(end_us), SoundTimeline(capacity=sys.maxsize)
+    clip = Clip(end_us, sha256_of(path))
+    sound = SoundTimeline(capacity=sys.maxsize)
     with Recording.open(path, start_us=start_us, end_us=max(end_us, start_us + 1)) as recording:
         video = recording.info.video
 
@@ -120,6 +126,21 @@ def read_clip(
     if sound.end > first:
         clip.audio = sound.window(first, sound.end)[:, 0]
     return clip
+
+
+def sha256_of(recording: Path) -> str:
+    """SHA-256 of the file of a recording, which is read once although many parts are cut from it. Raises
+    `SourceError`."""
+    try:
+        return _sha256(recording, recording.stat().st_mtime_ns)
+    except OSError as error:
+        raise SourceError(f"{recording} cannot be read: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _sha256(recording: Path, changed_ns: int) -> str:
+    """`changed_ns` tells a file from another that takes its place."""
+    return sha256(recording)
 
 
 def picture_times(options: Options, start_us: int, end_us: int) -> Iterator[int]:

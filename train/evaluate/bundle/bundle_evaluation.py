@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.engines.bundle.training import taught_with
 from affectstream.engines.manifest import Measurement
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
@@ -27,7 +26,7 @@ from affectstream.train.evaluate.bundle.evaluation import (
 from affectstream.train.evaluate.bundle.importance import Importance
 from affectstream.train.evaluate.bundle.sample_facts import SampleFacts, sample_facts
 from affectstream.train.fit.checkpoint import OVERFIT
-from affectstream.train.fit.unseen import was_trained_on
+from affectstream.train.fit.unseen import taught_samples_of, was_trained_on
 from affectstream.train.fit.warm_start import fit_records
 from affectstream.train.predict.predictions import Predictions
 from affectstream.train.statistics import Interval, bootstrap
@@ -90,7 +89,7 @@ def evaluate_fully(
 
     `curve` is what `train curve` measured. Raises `BundleError` if the cost cannot be measured.
     """
-    info = found.dataset.info
+    info, taught = found.dataset.info, taught_samples_of(bundle.folder, data, split)
     origin = {
         "bundle": bundle.manifest.name,
         "version": bundle.manifest.version,
@@ -102,7 +101,8 @@ def evaluate_fully(
         "content_sha256": info.content_sha256,
         "split_sha256": info.split_sha256,
         "trained_on_this_set": was_trained_on(bundle.folder, data),
-        "taught_with_recordings": taught_with(bundle.folder),
+        "taught_with_recordings": taught.recordings,
+        "taught_recordings_in_doubt": taught.in_doubt,
     }
     return BundleEvaluation(
         origin,

@@ -48,7 +48,7 @@ def evaluation_page(found: BundleEvaluation, media: Mapping[int, Html]) -> str:
     badges += few_people(list(found.predictions.participants))
     if origin["split"] == "train":
         badges.append(("measured on what it was trained on", True))
-    if taught := origin["taught_with_recordings"]:
+    if taught := origin["taught_recordings_in_doubt"]:
         badges.append((f"taught with {taught} recordings: keep them apart", True))
     cards = [part for one in found.tasks for part in _task_cards(one, found.human)]
     cards += [*_modalities(found), *_training(found)]

@@ -28,6 +28,8 @@ class TeachingData:
     """Coded hops of each label."""
     annotations: Mapping[str, str]
     """SHA-256 of each file of annotations, by a number: names may be those of people."""
+    recordings_sha256: tuple[str, ...]
+    """Of the files of the recordings, so that samples of theirs do not evaluate the bundle."""
 
 
 def taught_card(

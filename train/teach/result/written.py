@@ -13,7 +13,8 @@ from msgspec import UNSET, structs
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, file_parts
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
-from affectstream.engines.bundle.training import TAUGHT, copy_training, taught_with
+from affectstream.engines.bundle.taught import TAUGHT, taught_with
+from affectstream.engines.bundle.training import copy_training
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.devices.open import open_engine
 from affectstream.engines.labels import MODALITIES, Modality, subsets
@@ -101,12 +102,14 @@ def write_bundle(
         own = structs.replace(own, engines=structs.replace(engines, fusion=file_part(made, FUSION)))
         write_manifest(made, own)
         copy_training(folder, manifest, made, own)
+        before = taught_with(folder)
         document = {
             "base": {
                 "name": manifest.name,
                 "version": manifest.version,
                 "sha256": sha256(folder / MANIFEST),
-                "taught_with": taught_with(folder),
+                "taught_with": before.count,
+                "recordings_sha256": sorted(before.files),
             },
             "amount": str(correction.amount),
             "lesson": asdict(lesson),
