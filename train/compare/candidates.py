@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.stream.errors import OptionError
+from affectstream.train.compare.run_bundle import measure_run
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import DataError, RunError
@@ -43,11 +44,11 @@ class Candidate:
     split: str
     """Name of the split; ``folds`` for a cross-validation."""
     cost: Cost | None = None
-    """None for what is no bundle."""
+    """None for folds whose weights were not kept."""
     parameters: int | None = None
     trainable: int | None = None
     frozen: int | None = None
-    """As far as the run, or the bundle's `training/`, tells it."""
+    """As far as the run, or the bundle's `training/`, tells it; of folds, those of the first."""
     importance: Importance | None = None
     taught_in_doubt: int = 0
     """Coded recordings that taught it, if samples may be from them."""
@@ -123,12 +124,18 @@ def _evaluation(folder: Path) -> Candidate:
 def _folds(folder: Path) -> Candidate:
     plan, parts = cross_validation.held_out(folder)
     numbers = np.concatenate([np.full(len(part.ids), i) for i, part in enumerate(parts)])
+    first, recipe = folder / "1", recipes().get(str(plan.get("recipe")))
+    cost = None
+    if recipe is not None and (first / BEST).is_file():
+        cost = measure_run(load_run(recipe, first), None, "valid").cost
     return Candidate(
         folder.name,
         Predictions.concatenate(parts),
         plan.get("content_sha256"),
         plan.get("split_sha256"),
         "folds",
+        cost,
+        **_counts(first),
         folds=numbers,
     )
 
@@ -169,17 +176,23 @@ def _run(folder: Path, data: Path, split: str) -> Candidate:
     trained = load_run(known[recipe], folder)
     if not isinstance(trained.recipe, Predictor):
         raise RunError(f"{folder}: {recipe} cannot predict sample by sample: export it first")
-    path = folder / SUMMARY
-    summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    trainable, frozen = _trained({recipe: summary})
+    measured = measure_run(trained, data, split)
     return Candidate(
         folder.name,
         trained.recipe.predict(trained.module, data, split, FitConfig(**trained.config)),
         *(None, None, split),
-        parameters=summary.get("parameters"),
-        trainable=trainable,
-        frozen=frozen,
+        cost=measured.cost,
+        **_counts(folder),
+        importance=measured.importance,
     )
+
+
+def _counts(run: Path) -> dict[str, int | None]:
+    """How many parameters a run has, and how many of them were trained and frozen, as far as it tells."""
+    path = run / SUMMARY
+    summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    trainable, frozen = _trained({run.name: summary})
+    return {"parameters": summary.get("parameters"), "trainable": trainable, "frozen": frozen}
 
 
 def check_same(candidates: Sequence[Candidate], *, common: bool) -> None:

@@ -184,9 +184,10 @@ def _networks(candidates: Sequence[Candidate]) -> Html:
         "Complexity",
         table(head, rows),
         hint(
-            "What was trained and frozen is known of runs, and of bundles that say it in their training/; "
-            "what a hop costs of bundles. Batch normalization is part of other numbers in a bundle, so its "
-            "parameters are fewer."
+            "What was trained and frozen is known of runs, and of bundles that say it in their training/. "
+            "What a hop costs is measured on bundles: a run is exported to a temporary one, of folds the "
+            "first if its weights were kept. Batch normalization is part of other numbers in a bundle, so "
+            "its parameters are fewer."
         ),
     )
 

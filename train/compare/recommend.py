@@ -115,7 +115,9 @@ def _within(candidates: Sequence[Candidate], rules: Rules, steps: list[str]) -> 
     for one in candidates:
         reasons = []
         if one.cost is None and (rules.hop_ms or rules.megabytes):
-            reasons.append("what it costs is not known: export it")
+            reasons.append(
+                "what it costs is not known: 'train folds --keep' keeps what is measured"
+            )
         elif one.cost is not None:
             if rules.hop_ms is not None and one.cost.hop_ms > rules.hop_ms:
                 reasons.append(f"{one.cost.hop_ms:.1f} ms a hop, more than {rules.hop_ms:g}")
@@ -134,7 +136,10 @@ def _cheapest(alike: Sequence[Candidate], best: Candidate, steps: list[str]) -> 
     if len(alike) == 1:
         return best.name
     if len(costs) < len(alike):
-        steps.append("What some of them cost is not known, so the best is taken: export the runs.")
+        steps.append(
+            "What some of them cost is not known, so the best is taken: 'train folds --keep' keeps what is "
+            "measured."
+        )
         return best.name
     if len({cost.machine for cost in costs.values()}) > 1:
         steps.append(

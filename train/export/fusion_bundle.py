@@ -21,7 +21,7 @@ from affectstream.engines.bundle.training import (
     write_recipe,
 )
 from affectstream.engines.manifest import Role
-from affectstream.train.calibration import COVERAGE, EVEN
+from affectstream.train.calibration import COVERAGE, EVEN, manifest_calibration
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
 from affectstream.train.evaluate.parts.detector_metrics import measure_detector
@@ -125,6 +125,22 @@ def assemble(
         steps.check_opens(folder, exported.manifest, report)
     shares = zip(spec.members, _percent(module), strict=True)
     report("weights: " + ", ".join(f"{member.name} {share:.1f} %" for member, share in shares))
+
+
+def write_uncalibrated(trained: Trained, folder: Path) -> None:
+    """Write the bundle of a run, members included, into an empty `folder`, with a manifest that does not
+    calibrate it: enough to measure what calibration does not change. Raises `RunError` for members that are
+    gone or have changed, `ParityError`."""
+    bound, module = trained.recipe, trained.module
+    assert isinstance(bound, FusionRecipe) and isinstance(module, LateFusion)
+    spec, members = bound.spec, reopen(bound.spec.members)
+    bound.export(module, folder)
+    for member in members:
+        _copy(member, folder / member.name, weights=False)
+    fused, calibration = file_part(folder, FUSION), manifest_calibration(spec.prior, {})
+    write_manifest(
+        folder, fusion_manifest(members, bound.name, fused, spec.data.source, calibration)
+    )
 
 
 def _write_head(recipe: FusionRecipe, engines: Mapping[Role, str], folder: Path) -> None:

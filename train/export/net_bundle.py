@@ -21,9 +21,14 @@ from affectstream.engines.manifest import (
     TextPart,
 )
 from affectstream.stream.errors import OptionError
-from affectstream.train.calibration import COVERAGE, EVEN
+from affectstream.train.calibration import COVERAGE, EVEN, manifest_calibration
 from affectstream.train.export import card, steps
-from affectstream.train.export.bundle_folder import atomic_bundle, copy_licences, file_part
+from affectstream.train.export.bundle_folder import (
+    atomic_bundle,
+    copy_licences,
+    file_part,
+    write_manifest,
+)
 from affectstream.train.fit.checkpoint import Trained, fit_record, load_run
 from affectstream.train.fit.loggers import Report
 from affectstream.train.fit.warm_start import write_warm_start
@@ -68,7 +73,7 @@ def assemble(
             f"--half-life means nothing for {bound.name}: its head takes no mean of the frames"
         )
     with atomic_bundle(output) as folder:
-        bound.export(network, folder)
+        _write_engines(bound, network, folder)
         setting = bound.spec_dict()
         write_warm_start(
             network,
@@ -79,10 +84,6 @@ def assemble(
             half_life=half_life,
             record=fit_record(runs / recipe.name),
         )
-        if _needs_detector(spec):
-            for part in _face_engines().values():
-                shutil.copyfile(POCKET / part.file, folder / part.file)
-            copy_licences(POCKET, folder)
         make_manifest = partial(_manifest, folder, bound.name, spec)
         prior = _emotions(spec).prior  # assumed in use
         exported = steps.calibrate_and_measure(folder, data, prior, make_manifest, report)
@@ -90,6 +91,26 @@ def assemble(
             folder, _card(exported, trained, spec, half_life_s), _licence(bound.name, spec)
         )
         steps.check_opens(folder, exported.manifest, report)
+
+
+def write_uncalibrated(trained: Trained, folder: Path) -> None:
+    """Write the engines of a run into an empty `folder`, with a manifest that does not calibrate them: enough
+    to measure what calibration does not change. Raises `ParityError`."""
+    bound, network = trained.recipe, trained.module
+    assert isinstance(bound, NetRecipe) and isinstance(network, Network)
+    _write_engines(bound, network, folder)
+    prior = _emotions(bound.spec).prior
+    manifest = _manifest(folder, bound.name, bound.spec, manifest_calibration(prior, {}), ())
+    write_manifest(folder, manifest)
+
+
+def _write_engines(bound: NetRecipe, network: Network, folder: Path) -> None:
+    """The engines of a network, and those of `pocket` that find the faces it takes."""
+    bound.export(network, folder)
+    if _needs_detector(bound.spec):
+        for part in _face_engines().values():
+            shutil.copyfile(POCKET / part.file, folder / part.file)
+        copy_licences(POCKET, folder)
 
 
 def _needs_detector(spec: ModelSpec) -> bool:

@@ -22,9 +22,12 @@ from affectstream.train.evaluate.bundle.cost import Cost, EngineCost
 from affectstream.train.fit.loop import fit
 from affectstream.train.predict.predictions import Predictions
 from affectstream.train.recipes.registry import recipes
+from affectstream.train.studies.cross_validation import cross_validate
+from affectstream.train.studies.folds import Folding
 from affectstream.train.tasks import Task
 from tests.support.command import run_command
-from tests.support.prepared import samples, write
+from tests.support.prepared import samples, utterances, write
+from tests.train.late_fusion.test_late_fusion import config_of, learn, member
 
 LABELS = ("neutral", "joy", "anger")
 
@@ -234,7 +237,9 @@ def test_a_run_and_its_bundle_agree(trained, capsys):
     opened = open_candidates([str(run_folder), str(out)], data, "valid")
     of_run, of_bundle = (one.predictions for one in opened)
     assert opened[0].trainable == opened[0].parameters and opened[1].cost.flops > 1e6
-    assert opened[0].cost is None and opened[1].cost.peak_mb != 0
+    of_engines = [(one.cost.flops, one.cost.bytes, one.cost.parameters) for one in opened]
+    assert of_engines[0] == of_engines[1]
+    assert opened[0].cost.hop_ms > 0 and opened[0].cost.peak_mb != 0
     assert of_run.ids.tolist() == of_bundle.ids.tolist()
     guesses = [one.predicted["emotion"].argmax(1) for one in (of_run, of_bundle)]
     np.testing.assert_array_equal(*guesses)
@@ -259,6 +264,35 @@ def test_a_run_and_its_bundle_agree(trained, capsys):
     assert len(task["pairs"]) == len(task["corrected"]) == 3
     assert task["pairs"][0]["paired"] is None and 0 <= task["pairs"][0]["mcnemar"]["p"] <= 1
     assert not re.search(r"https?:|url\(| src=", (saved / "report.html").read_text())
+
+
+def test_what_each_modality_of_a_run_is_worth_is_measured(tmp_path):
+    data = write(tmp_path / "set", [*utterances(16, "train"), *utterances(8, "valid")])
+    members = [member(tmp_path / name, name) for name in ("video", "voice")]
+    config = config_of("late_fusion", members, tmp_path / "runs", epochs=1)
+    learn("late_fusion", config, data, tmp_path / "runs/late_fusion")
+    (run,) = open_candidates([str(tmp_path / "runs/late_fusion")], data, "valid")
+    assert [one.modality for one in run.importance.modalities] == ["video", "voice"]
+    assert {one.engine for one in run.cost.engines} >= {"fusion", "video/fusion"}
+
+
+def test_folds_cost_what_the_first_costs_if_its_weights_were_kept(trained, tmp_path):
+    config = replace(recipes()["cnn"].defaults, epochs=1, size=56, tiny=True, batch_size=8)
+    for keep in (True, False):
+        run = tmp_path / f"keep{keep}"
+        folding = Folding("2", "sample")
+        cross_validate(
+            recipes()["cnn"],
+            config,
+            trained / "set",
+            run,
+            folding,
+            keep=keep,
+            report=lambda _: None,
+        )
+        (found,) = open_candidates([str(run / "folds")], None, "valid")
+        assert found.trainable == found.parameters > 0
+        assert (found.cost is not None) is keep
 
 
 def test_a_network_trained_on_these_samples_under_other_splits_is_refused(trained):
