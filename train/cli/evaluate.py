@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from affectstream.engines.manifest import Measurement
+    from affectstream.train.evaluate.bundle.bundle_evaluation import IntervalsByPart
 
 
 def evaluate(
@@ -49,7 +51,7 @@ def evaluate(
     """
     from affectstream.engines.bundle.bundle import Bundle
     from affectstream.stream.errors import OptionError
-    from affectstream.train.evaluate.bundle.bundle_evaluation import evaluate_fully
+    from affectstream.train.evaluate.bundle.bundle_evaluation import evaluate_fully, part_intervals
     from affectstream.train.evaluate.bundle.bundle_metrics import measure_bundle
     from affectstream.train.evaluate.bundle.evaluation_files import PAGE, write_evaluation
     from affectstream.train.fit.unseen import taught_samples_of
@@ -64,10 +66,12 @@ def evaluate(
         found = measure_bundle(opened, data, split)
         if remark := taught_samples_of(opened.folder, data, split).remark(opened.manifest.name):
             print(remark, file=sys.stderr)
-        _print(found.rows)
-        print("\n".join(found.by_class))
+        intervals = part_intervals(found)
+        _print(found.rows, intervals)
+        by = found.predictions.groups().by
+        print("\n".join([f"intervals: 95 % bootstrap by {by}", *found.by_class]))
         if output is not None:
-            full = evaluate_fully(opened, found, data, split, learned)
+            full = evaluate_fully(opened, found, data, split, learned, intervals)
             write_evaluation(full, output, media=media)
             print(f"report: {output / PAGE}", file=sys.stderr)
 
@@ -156,9 +160,14 @@ def warn_of_training_samples(split: str) -> None:
         print("networks are trained on split train: metrics on it say little", file=sys.stderr)
 
 
-def _print(rows: Sequence[Measurement]) -> None:
+def _print(rows: Sequence[Measurement], intervals: IntervalsByPart | None = None) -> None:
+    """A line for each metric, with its interval where there is one."""
     for row in rows:
-        print(f"{row.part:16} {row.data:38} {row.metric:22} {row.value:.4f}  (n = {row.count})")
+        of_part = (intervals or {}).get(row.part, {})
+        task, _, metric = row.metric.rpartition("/")
+        own = of_part.get(task or next(iter(of_part), ""), {}).get(metric)
+        shown = f"{row.value:.4f}" if own is None or isnan(own.low) else str(own)
+        print(f"{row.part:16} {row.data:38} {row.metric:22} {shown}  (n = {row.count})")
 
 
 def evaluate_face(

@@ -135,7 +135,7 @@ def _folds(folder: Path) -> Candidate:
         plan.get("split_sha256"),
         "folds",
         cost,
-        **_counts(first),
+        *_counts(first),
         folds=numbers,
     )
 
@@ -181,18 +181,17 @@ def _run(folder: Path, data: Path, split: str) -> Candidate:
         folder.name,
         trained.recipe.predict(trained.module, data, split, FitConfig(**trained.config)),
         *(None, None, split),
-        cost=measured.cost,
-        **_counts(folder),
-        importance=measured.importance,
+        measured.cost,
+        *_counts(folder),
+        measured.importance,
     )
 
 
-def _counts(run: Path) -> dict[str, int | None]:
-    """How many parameters a run has, and how many of them were trained and frozen, as far as it tells."""
+def _counts(run: Path) -> tuple[int | None, int | None, int | None]:
+    """How many parameters a run has, and how many were trained and frozen, as far as it tells."""
     path = run / SUMMARY
     summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    trainable, frozen = _trained({run.name: summary})
-    return {"parameters": summary.get("parameters"), "trainable": trainable, "frozen": frozen}
+    return summary.get("parameters"), *_trained({run.name: summary})
 
 
 def check_same(candidates: Sequence[Candidate], *, common: bool) -> None:

@@ -250,8 +250,13 @@ def test_a_run_and_its_bundle_agree(trained, capsys):
     page = (evaluated / "report.html").read_text()
     assert "data:image/png;base64," in page and not re.search(r"https?:|url\(| src=\"[^d]", page)
     document = json.loads((evaluated / "metrics.json").read_text())
+    shown = capsys.readouterr().out
+    for name, one in document["tasks"][0]["metrics"].items():
+        if name in ("accuracy", "uar", "macro_f1", "ece"):
+            interval = f"{one['value']:.4f} [{one['low']:.4f}, {one['high']:.4f}]"
+            assert re.search(rf"video .* {name} +{re.escape(interval)}  \(n = 16\)", shown)
+    assert "intervals: 95 % bootstrap by sample" in shown
     assert document["cost"]["engines"] and document["errors"]["worst"]
-    capsys.readouterr()
     command = ("train", "compare", run_folder, trained / "tiny_vit", evaluated, "--data", data)
     assert run_command(*command, "--output", saved) == exits.DONE
     said = capsys.readouterr().out

@@ -32,6 +32,7 @@ from affectstream.train.predict.predictions import Predictions
 from affectstream.train.statistics import Interval, bootstrap
 from affectstream.train.studies.learning_curve import Curve
 
+IntervalsByPart = Mapping[str, Mapping[str, Mapping[str, Interval]]]
 MOST_TRAINING = 2000
 """Samples of split train that stand for the people of the training."""
 
@@ -63,7 +64,7 @@ class BundleEvaluation:
     """What was evaluated, and on what."""
     rows: tuple[Measurement, ...]
     """Metrics of the samples as they are, and with each set of modalities alone."""
-    by_modalities: Mapping[str, Mapping[str, Mapping[str, Interval]]]
+    by_modalities: IntervalsByPart
     """These sets alone, with intervals: by set, by task, by metric."""
     tasks: tuple[Evaluation, ...]
     predictions: Predictions
@@ -82,12 +83,24 @@ class BundleEvaluation:
     """The row of the data set of each prediction."""
 
 
+def part_intervals(found: BundleMetrics) -> IntervalsByPart:
+    """The metrics of a bundle with intervals, by `part` (the samples as they are, and each set of modalities
+    alone), by task and by metric."""
+    return {part: metric_intervals(one) for part, one in found.by_modalities.items()}
+
+
 def evaluate_fully(
-    bundle: Bundle, found: BundleMetrics, data: Path, split: str, curve: Curve | None = None
+    bundle: Bundle,
+    found: BundleMetrics,
+    data: Path,
+    split: str,
+    curve: Curve | None = None,
+    intervals: IntervalsByPart | None = None,
 ) -> BundleEvaluation:
     """Add to the metrics of a bundle what they hide: where it fails, and what it costs.
 
-    `curve` is what `train curve` measured. Raises `BundleError` if the cost cannot be measured.
+    `curve` is what `train curve` measured, `intervals` are the `part_intervals` if they are known. Raises
+    `BundleError` if the cost cannot be measured.
     """
     info, taught = found.dataset.info, taught_samples_of(bundle.folder, data, split)
     origin = {
@@ -107,7 +120,7 @@ def evaluate_fully(
     return BundleEvaluation(
         origin,
         found.rows,
-        {part: metric_intervals(one) for part, one in found.by_modalities.items()},
+        part_intervals(found) if intervals is None else intervals,
         tuple(evaluate_predictions(found.predictions)),
         found.predictions,
         found.importance,
