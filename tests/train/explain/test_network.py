@@ -22,7 +22,7 @@ from affectstream.train.explain.attention import LayerAttention, attention_of, r
 from affectstream.train.explain.draw import beyond_even, draw_heads
 from affectstream.train.explain.explain import explain_network, explain_sample
 from affectstream.train.explain.gradients import PartialNetwork, grad_cam, sound_saliency
-from affectstream.train.explain.sanity import compare_maps
+from affectstream.train.explain.sanity import ALIKE, compare_maps
 from affectstream.train.explain.trained import (
     TrainedNetwork,
     choose_target,
@@ -33,7 +33,7 @@ from affectstream.train.fit.loop import fit
 from affectstream.train.networks.mel import LogMel
 from affectstream.train.networks.sequences import half_life_of, set_half_life
 from affectstream.train.recipes.registry import recipes
-from tests.support.prepared import LABELS
+from tests.support.prepared import LABELS, utterances, write
 
 CONFIG = FitConfig(epochs=6, batch_size=8, learning_rate=3e-3, weight_decay=0.0, warmup_epochs=0.0)
 
@@ -190,6 +190,54 @@ def test_random_weights_destroy_the_map(data, tmp_path):
         other = trained.recipe.module().eval().requires_grad_(False)
         found.append(abs(np.corrcoef(learned, ranks(other))[0, 1]))
     assert np.mean(found) < 0.6
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small prepared set whose lines are long enough for a map of words."""
+
+    def lines():
+        for sample in [*utterances(8, "train"), *utterances(3, "valid")]:
+            sample.text += " we went home and then they all came to see us there"
+            yield sample
+
+    return write(tmp_path_factory.mktemp("small") / "set", list(lines()))
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "parts"),
+    [
+        ("tiny_vit", 6, {"attention_rollout", "layer 1", "layer 2"}),
+        ("mel_cnn", 2, {"voice"}),
+        ("ngram_text", 6, {"words"}),
+        ("mimamo", 2, {"regions", "grad_cam"}),
+    ],
+)
+def test_random_weights_destroy_every_kind_of_map(small, tmp_path, name, epochs, parts):
+    """The check that 'train explain' makes, for attention, saliency of voice and words, and regions: a map is
+    its own with the same weights, and another with random ones."""
+    run = tmp_path / name
+    fit(recipes()[name], replace(config_of(name), epochs=epochs), small, run, report=lambda _: None)
+    trained = load_trained(run)
+    random = [explain_module._random(trained, seed) for seed in range(3)]
+    found = {}
+    for sample in ("valid000", "valid001", "valid002"):
+        read = read_sample(trained, small, sample, None, trained.recipe.spec.tasks[0])
+        target = choose_target(trained, read.batch, None)
+
+        def maps(network, read=read, target=target):
+            every = dict(explain_network(network, read, target).maps)
+            if "attention_rollout" in every:
+                pictures = read.batch["pixels"].flatten(0, 1)
+                layers = attention_of(network.network.video, pictures)
+                every |= {f"layer {n}": one.maps for n, one in enumerate(layers, 1)}
+            return {part: every[part] for part in parts}
+
+        learned = maps(trained)
+        assert all(one.correlation == 1 for one in compare_maps(learned, [maps(load_trained(run))]))
+        for one in compare_maps(learned, [maps(other) for other in random]):
+            found.setdefault(one.part, []).append(one.correlation)
+    assert {part for part, values in found.items() if np.mean(values) < ALIKE} == parts
 
 
 def test_maps_are_compared_with_those_of_random_weights():
