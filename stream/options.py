@@ -148,6 +148,8 @@ class SourceOptions:
     """Tell the voices of a recording apart where no face speaks: this many of them, or ``auto``."""
     metadata: Speakers | None = None
     """Age and gender of speakers, for bundles that use them; see `read_speakers`."""
+    metadata_file: str | None = None
+    """The name of the file that `metadata` was read from; None if it was made in Python."""
     modalities: tuple[Modality, ...] | None = None
     """Use these only, if the source and the bundle have them; None: all."""
     neutral_us: int = 0
@@ -209,31 +211,35 @@ class SourceOptions:
     def described(self) -> dict[str, Any]:
         """The options that differ from their default, for the metadata of results.
 
-        Neither folders nor what is known about the speakers is in it.
+        Neither folders nor what is known about the speakers is in it: of `metadata` it has the name of the
+        file, or True without one.
         """
         found: dict[str, Any] = {
             "start_s": None if self.start_us is None else self.start_us / 1e6,
             "end_s": None if self.end_us is None else self.end_us / 1e6,
             "audio_track": self.audio_track,
-            "transcript": None if self.transcript is None else _file_name(self.transcript),
-            "words": None if self.words is None else _file_name(Path(self.words)),
+            "transcript": None if self.transcript is None else valid_name(self.transcript),
+            "words": None if self.words is None else valid_name(Path(self.words)),
             "language": self.language,
             "speaker": self.assignment.everything,
             "channels": self.assignment.channels,
             "names": dict(self.assignment.names) or None,
             "attention": None if self.attention == "gaze" else self.attention,
             "voices": self.voices,
+            "metadata": None if self.metadata is None else self.metadata_file or True,
             "vad": None if self.vad == "silero" else self.vad,
             "baseline_s": self.baseline_us / 1e6 or None,
             "neutral_s": self.neutral_us / 1e6 or None,
             "focal_px": self.focal_px,
             "modalities": self.modalities,
             "min_confidence": self.min_confidence,
+            "max_pixels": None if self.max_pixels == MAX_PIXELS else self.max_pixels,
             "purpose": self.purpose,
             "consent": self.consent,
         }
         return {name: value for name, value in found.items() if value is not None}
 
 
-def _file_name(path: Path) -> str:
+def valid_name(path: Path) -> str:
+    """The name of a file as UTF-8 can hold it."""
     return os.fsencode(path.name).decode("utf-8", "replace")

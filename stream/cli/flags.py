@@ -215,6 +215,7 @@ def source_options(
         Assignment,
         SourceOptions,
         parse_voices,
+        valid_name,
     )
     from affectstream.stream.speaker_metadata import read_speakers
 
@@ -233,6 +234,7 @@ def source_options(
         focal_px=focal,
         vad=vad,
         metadata=None if metadata is None else read_speakers(metadata),
+        metadata_file=None if metadata is None else valid_name(metadata),
         max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         modalities=None if modalities is None else _parse_modalities(modalities),
         min_confidence=min_confidence,

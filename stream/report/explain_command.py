@@ -9,14 +9,17 @@ from affectstream.stream.results.scored import ScoredRecording
 
 _FLAGS = {
     "start_s": "--start",
+    "end_s": "--end",
     "audio_track": "--audio-track",
     "transcript": "--transcript",
     "words": "--words",
     "language": "--language",
     "speaker": "--speaker",
+    "voices": "--voices",
     "vad": "--vad",
     "neutral_s": "--neutral",
     "min_confidence": "--min-confidence",
+    "max_pixels": "--max-pixels",
 }
 """Flags of the options that change a result, by their names in results."""
 
@@ -41,6 +44,9 @@ def _flags(options: Mapping[str, Any]) -> list[str]:
     ]
     for name, track in (options.get("names") or {}).items():
         found += ["--speaker", f"{name}={track}"]
+    if "metadata" in options:  # True: it was made in Python, and the user has to write a file
+        name = options["metadata"]
+        found += ["--metadata", "SPEAKERS.json" if name is True else str(name)]
     if "channels" in options:
         left, right = options["channels"]
         found += ["--channel", f"left={left},right={right}"]

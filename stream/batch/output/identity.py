@@ -53,11 +53,6 @@ def transcript_of(task: Task, bundle: Bundle) -> Path | None:
     return task.options.transcript or find_transcript(task.path)
 
 
-def valid_name(path: Path) -> str:
-    """The name of a file as UTF-8 can hold it."""
-    return valid_text(Path(path.name))
-
-
 def valid_text(path: Path) -> str:
     """A path as UTF-8 can hold it."""
     return os.fsencode(path).decode("utf-8", "replace")

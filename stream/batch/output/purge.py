@@ -13,13 +13,14 @@ from typing import Any
 import pyarrow as pa
 
 from affectstream.engines.cache.digest import sha256
-from affectstream.stream.batch.output.identity import valid_name, valid_text
+from affectstream.stream.batch.output.identity import valid_text
 from affectstream.stream.batch.output.report import FAILURES, summarize, write_failures
 from affectstream.stream.batch.output.storage import FolderStorage
 from affectstream.stream.batch.output.traces import Traces, texts_of
 from affectstream.stream.batch.plan.task import hashed_name
 from affectstream.stream.errors import OptionError, OutputError
 from affectstream.stream.explain.explanation import DOCUMENT as EXPLANATION
+from affectstream.stream.options import valid_name
 from affectstream.stream.results.scored import RUN
 from affectstream.stream.summary.files import SUMMARY_FILES
 

@@ -16,7 +16,6 @@ from affectstream.stream.batch.output.identity import (
     made_by,
     options_hash,
     transcript_of,
-    valid_name,
     valid_text,
 )
 from affectstream.stream.batch.output.outcome import Outcome
@@ -25,6 +24,7 @@ from affectstream.stream.batch.plan.task import Task, hashed_name
 from affectstream.stream.errors import OptionError
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.failure import Failure
+from affectstream.stream.options import valid_name
 from affectstream.stream.sinks import Format
 
 _MAX_SHOWN = 5
@@ -172,4 +172,4 @@ def _option_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str
         for name in sorted({*before, *plain})
         if before.get(name) != plain.get(name)
     ]
-    return "; ".join(changed) or "other metadata of the speakers, or another --max-pixels"
+    return "; ".join(changed) or "other metadata of the speakers"

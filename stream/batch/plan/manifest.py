@@ -29,7 +29,13 @@ from pathlib import Path
 
 from affectstream.stream.batch.plan.task import Task, relative_name
 from affectstream.stream.errors import AffectstreamError, OptionError
-from affectstream.stream.options import Assignment, SourceOptions, parse_time, parse_voices
+from affectstream.stream.options import (
+    Assignment,
+    SourceOptions,
+    parse_time,
+    parse_voices,
+    valid_name,
+)
 from affectstream.stream.speaker_metadata import read_speakers
 from affectstream.stream.transcript.files import language_tag, read_transcript
 
@@ -153,6 +159,7 @@ def _task(manifest: Path, row: Mapping[str, str], options: SourceOptions) -> Tas
                 raise OptionError(f"{name} {error}") from error
     if text := row.get("metadata"):
         changes["metadata"] = read_speakers(folder / text)
+        changes["metadata_file"] = valid_name(folder / text)
     if text := row.get("voices"):
         changes["voices"] = parse_voices(text)
     for name in ("purpose", "consent"):

@@ -15,7 +15,6 @@ from affectstream.stream.batch.output.identity import (
     made_by,
     options_hash,
     transcript_of,
-    valid_name,
 )
 from affectstream.stream.batch.output.outcome import Outcome
 from affectstream.stream.batch.output.resume import outcome_of
@@ -27,6 +26,7 @@ from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.failure import TRACEBACK, Failure, failure_of
 from affectstream.stream.offline.output import OutputFolder
 from affectstream.stream.offline.session import Session
+from affectstream.stream.options import valid_name
 from affectstream.stream.ranges.opening import RangeOptions
 from affectstream.stream.sinks import Format
 from affectstream.stream.words.recording import WORDS_FILE

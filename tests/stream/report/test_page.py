@@ -15,9 +15,11 @@ import pytest
 from msgspec import structs
 
 from affectstream.bench.score.report import invented
+from affectstream.stream.options import SourceOptions
 from affectstream.stream.report import document
 from affectstream.stream.report.document import report_page, write, write_embedded
 from affectstream.stream.results.scored import ScoredRecording
+from affectstream.stream.speaker_metadata import Speaker, Speakers
 from tests.support.media import tone, write_sound, write_video
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -108,6 +110,24 @@ def test_the_command_that_explains_has_the_options_of_the_run(recording: ScoredR
         *("--bundle", "mine", "--start", "1.5"),
         *("--speaker", "Ann=2", "--channel", "left=1,right=2"),
     ]
+
+
+def test_it_has_the_voices_and_the_metadata_of_the_run(recording: ScoredRecording) -> None:
+    speakers = Speakers(recording=Speaker(age=34))
+    for given, name in (("people.json", "people.json"), (None, "SPEAKERS.json")):
+        options = SourceOptions(
+            end_us=9_000_000,
+            voices=2,
+            metadata=speakers,
+            metadata_file=given,
+            max_pixels=90_000_000,
+        )
+        run = {**recording.run, "options": options.described()}
+        found = data_of(report_page(replace(recording, run=run)))["explain"]
+        assert found == [
+            *("--end", "9.0", "--voices", "2", "--max-pixels", "90000000"),
+            *("--metadata", name),
+        ]
 
 
 # --- In a browser ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from itertools import pairwise
 
@@ -95,6 +96,21 @@ def test_readings_and_events_say_which_voice_is_heard(recognizer, talk):
     for event in result.events:
         if event.type == "segment" and event.of == "emotion":
             assert not [t for t in changes if event.t_start < t < event.t_end]
+
+
+def test_a_result_is_explained_with_the_voice_that_was_heard(talk, tmp_path):
+    options = ("--voices", "2", "--vad", "none")
+    scored = run("score", str(talk), *options)
+    events = [json.loads(line) for line in scored.stdout.splitlines()]
+    heard = [event for event in events if event["type"] == "emotion" and event.get("speaker")]
+    expected = heard[-1]
+    at = str(expected["t_start"])
+    out = tmp_path / "why"
+    done = run("explain", str(talk), "--at", at, "--track", "0", *options, "--output", str(out))
+    assert done.returncode == 0, done.stderr
+    document = json.loads((out / "explanation.json").read_text())
+    assert document["event"] == expected
+    assert document["options"]["voices"] == 2
 
 
 def test_without_the_option_nobody_is_named(recognizer, talk):

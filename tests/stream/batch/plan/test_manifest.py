@@ -44,6 +44,7 @@ def test_each_line_gives_options_of_its_own(folder):
     assert two.options.assignment.channels == (1, 2)
     assert three.options.assignment.everything == 2
     assert one.options.metadata.recording.age == 34
+    assert one.options.described()["metadata"] == "people.json"
     assert {task.options.min_confidence for task in (one, two, three)} == {0.5}
 
 
