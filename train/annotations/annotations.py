@@ -120,6 +120,8 @@ class Annotations:
     """Name by which two sides are matched."""
     codings: tuple[Coding, ...]
     ratings: tuple[Rating, ...] = ()
+    tiers: tuple[str, ...] = ()
+    """Names of the file's tiers, or of a table's persons and kinds, also of those that were left out."""
 
     @property
     def kinds(self) -> list[str]:

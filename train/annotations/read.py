@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from affectstream.stream.errors import OptionError
 from affectstream.train.annotations.annotations import Annotations
 from affectstream.train.annotations.names import SUFFIXES, recording_name
 from affectstream.train.annotations.results import EVENTS, READINGS, read_results
@@ -30,6 +31,17 @@ def read(path: Path, kind: str = "emotion", skip: Collection[str] = ()) -> list[
     if not files:
         raise DataMissing(f"{path} holds no annotations: expected {', '.join(SUFFIXES)}")
     return [read_file(file, _recording(file), kind, skip) for file in files]
+
+
+def check_skipped(skip: Collection[str], annotations: Sequence[Annotations]) -> None:
+    """Raise `OptionError` for a name in `skip` that is of no tier of these `annotations`."""
+    known = sorted({name for one in annotations for name in one.tiers})
+    for name in skip:
+        if name not in known:
+            there = ", ".join(map(repr, known)) or "none: these files have no tiers or subjects"
+            raise OptionError(
+                f"--skip-tier {name!r}: no tier, subject or category has this name; there are {there}"
+            )
 
 
 def _holds_annotations(file: Path) -> bool:

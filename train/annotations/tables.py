@@ -56,27 +56,29 @@ def read_table(
     if not rows:
         raise DataError(f"{path}: no rows; expected some below a header such as start,end,label")
     names = set(rows[0][1])
-    about = (*PERSON, *KIND)
-    rows = [
-        (number, row)
-        for number, row in rows
-        if not any(row.get(column, "").strip() in skip for column in about)
-    ]
+    about = {number: _about(row) for number, row in rows}
+    tiers = tuple(dict.fromkeys(name for own in about.values() for name in own))
+    rows = [(number, row) for number, row in rows if not any(one in skip for one in about[number])]
     _check_one_observation(path, rows)
     start, end, name = (_first(names, keys) for keys in (START, END, LABEL))
     status, time = _first(names, STATUS), _first(names, TIME)
     if start and end and name and start != end:
         codings = _codings(path, _intervals(path, rows, start, end, name), kind)
-        return Annotations(path, recording, codings)
+        return Annotations(path, recording, codings, tiers=tiers)
     if status and time and name and status != name:
         codings = _codings(path, _point_events(path, rows, time, status, name), kind)
-        return Annotations(path, recording, codings)
+        return Annotations(path, recording, codings, tiers=tiers)
     if time:
-        return Annotations(path, recording, (), tuple(_ratings(path, rows, time)))
+        return Annotations(path, recording, (), tuple(_ratings(path, rows, time)), tiers)
     raise DataError(
         f"{path}: columns {', '.join(sorted(names))}; expected start, end and label, "
         "an export of BORIS, or time and one column for each rating"
     )
+
+
+def _about(row: Row) -> list[str]:
+    """Whom and what a row is about, by the names that `skip` may have."""
+    return [name for column in (*PERSON, *KIND) if (name := row.get(column, "").strip())]
 
 
 def _check_one_observation(path: Path, rows: Sequence[tuple[int, Row]]) -> None:

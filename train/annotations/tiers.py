@@ -27,7 +27,7 @@ def read_elan(
         }
     except Exception as error:  # pympi raises plain ones
         raise DataError(f"{path} is no ELAN file (.eaf): {error}") from error
-    return Annotations(path, recording, _codings(path, tiers, kind, skip))
+    return Annotations(path, recording, _codings(path, tiers, kind, skip), tiers=tuple(tiers))
 
 
 def read_textgrid(
@@ -47,7 +47,7 @@ def read_textgrid(
         for found in grid.tiers
         if isinstance(found, IntervalTier) and found.name not in STATED_USE
     }
-    return Annotations(path, recording, _codings(path, tiers, kind, skip))
+    return Annotations(path, recording, _codings(path, tiers, kind, skip), tiers=tuple(tiers))
 
 
 def _codings(

@@ -46,7 +46,7 @@ def agree(
     from affectstream.train.agreement.agree import agree as compare
     from affectstream.train.agreement.outcome import Settings
     from affectstream.train.agreement.report import lines, write
-    from affectstream.train.annotations.read import read
+    from affectstream.train.annotations.read import check_skipped, read
 
     settings = Settings(
         step=step,
@@ -57,6 +57,7 @@ def agree(
     )
     skip = skip_tier or ()
     sides = read(first, kind, skip), read(second, kind, skip)
+    check_skipped(skip, [one for side in sides for one in side])
     found = compare(*sides, settings)
     print("\n".join(lines(found)))
     if output is not None:

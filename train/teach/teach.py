@@ -19,15 +19,17 @@ from affectstream.engines.manifest import Manifest
 from affectstream.stream import Recognizer
 from affectstream.stream.batch.plan.find import find_tasks
 from affectstream.stream.errors import SourceError
-from affectstream.train.annotations.read import read
+from affectstream.train.annotations.read import check_skipped, read
 from affectstream.train.errors import DataError
 from affectstream.train.export.bundle_folder import check_output
 from affectstream.train.teach.collect import Collector, Found, check_teachable
 from affectstream.train.teach.data.coded import (
+    HOW_TO_NAME,
     KIND,
     CodedRecording,
     People,
     match,
+    own_categories,
     read_people,
 )
 from affectstream.train.teach.data.encoder_inputs import EncoderInputs
@@ -103,6 +105,7 @@ def teach(
     people = People(settings.tracks, table)
     skip = settings.skip_tiers
     sides = [one for path in _listed(annotations) for one in read(Path(path), KIND, skip)]
+    check_skipped(skip, sides)
     files = [task.path for task in find_tasks(_listed(recordings), settings.options)]
     if missing := [path for path in files if not path.exists()]:
         raise SourceError(f"{missing[0]}: no such file")
@@ -144,6 +147,8 @@ def teach(
             correction = fit(taught, base, checked.amount)
         lesson = _lesson(hops, coded, manifest)
         notes = remarks_on(coded, found, comparison, labels[len(manifest.labels) :]) + remarks
+        if others := own_categories(sides):
+            notes.append(f"not used, since it is no {KIND}: {others}. {HOW_TO_NAME}")
         sources = {one.source for one in coded}
         if unused := sorted(str(one.path) for one in sides if one.path not in sources):
             notes.append(f"not used, for want of a recording or of labels: {', '.join(unused)}")

@@ -8,11 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from affectstream.stream import exits
+from affectstream.stream.errors import OptionError
 from affectstream.stream.events import Attention, Emotion, encode
 from affectstream.train.annotations.annotations import Coding, Stretch
 from affectstream.train.annotations.names import label, name_among, recording_name, tier
-from affectstream.train.annotations.read import read
+from affectstream.train.annotations.read import check_skipped, read
 from affectstream.train.errors import DataError, DataMissing
+from tests.support.command import run_command
 from tests.support.imotions_exports import new_export, old_export
 
 STRETCHES = (Stretch(0.0, 2.0, "joy"), Stretch(2.5, 4.0, "neutral"))
@@ -93,6 +96,20 @@ def test_a_kind_of_ones_own_is_no_emotion(tmp_path):
     assert [coding.person for coding in read(path, skip=["Gestures"])[0].codings] == ["Anna"]
 
 
+def test_a_tier_to_skip_that_nothing_has_is_refused_with_those_that_there_are(tmp_path, capsys):
+    path, other = tmp_path / "talk.csv", tmp_path / "other.csv"
+    path.write_text("start,end,label,tier\n0,2,joy,Anna\n0,2,waves,Gestures\n")
+    other.write_text("start,end,label\n0,2,joy\n")
+    sides = [*read(path, skip=["Gestures"]), *read(other, skip=["Gestures"])]
+    check_skipped(["Gestures"], sides)
+    with pytest.raises(OptionError, match=r"'Gesturs': no tier.*there are 'Anna', 'Gestures'"):
+        check_skipped(["Gesturs"], sides)
+    with pytest.raises(OptionError, match="there are none: these files have no tiers"):
+        check_skipped(["Gestures"], read(other))
+    assert run_command("agree", path, other, "--skip-tier", "Gesturs") == exits.USAGE
+    assert "there are 'Anna', 'Gestures'" in " ".join(capsys.readouterr().err.split())
+
+
 @pytest.mark.parametrize(
     ("name", "recording"),
     [
@@ -134,7 +151,8 @@ def test_elan(tmp_path):
     file.add_annotation("Gestures", 0, 3000, "waves")
     file.to_file(str(tmp_path / "talk.eaf"))
     assert len(read(tmp_path / "talk.eaf")[0].codings) == 2
-    assert len(read(tmp_path / "talk.eaf", skip=["Gestures"])[0].codings) == 1
+    (found,) = read(tmp_path / "talk.eaf", skip=["Gestures"])
+    assert len(found.codings) == 1 and "Gestures" in found.tiers
     (tmp_path / "bad.eaf").write_text("<nothing")
     with pytest.raises(DataError, match=r"bad\.eaf is no ELAN file"):
         read(tmp_path / "bad.eaf")

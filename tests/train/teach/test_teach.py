@@ -219,6 +219,23 @@ def test_one_person_carries_no_claim_about_others(bundle, tmp_path):
     assert np.isnan(found.comparison.difference["log_loss"].low)
 
 
+def test_categories_that_are_not_used_are_named(bundle, tmp_path):
+    recording(tmp_path / "talk.flac", STATES * 3)
+    rows = coding(tmp_path / "talk.csv", STATES * 3).read_text().splitlines()
+    kinds = ["kind", *["emotion"] * (len(rows) - 1)]
+    rows = [f"{row},{kind}" for row, kind in zip(rows, kinds, strict=True)]
+    (tmp_path / "talk.csv").write_text("\n".join([*rows, "0,2,smile,Face", "3,4,frown,Face"]))
+    found = teach(
+        tmp_path / "talk.flac",
+        tmp_path / "talk.csv",
+        tmp_path / "mine",
+        bundle=bundle,
+        settings=Settings(options=VOICE),
+    )
+    (note,) = [note for note in found.notes if "Face" in note or "face" in note]
+    assert note.startswith("not used, since it is no emotion: 'face' (2 stretches). If its labels")
+
+
 def test_two_people_are_too_few_for_a_claim(bundle, tmp_path):
     states = STATES * 2
     for n in (0, 1):
@@ -260,6 +277,7 @@ def refused(error, match, bundle, tmp_path, rows, **settings):
         ("0,2,joy,\n2,4,neutral,\n", {}, DataError, r"4 s are coded: expected 10 s"),
         ("0,5,joy,\n5,10,neutral,\n", {}, DataError, r"9\.5 s can be used .* expected 10 s"),
         ("0,9,joy,\n", {"rename": {"glee": "joy"}}, OptionError, "no 'glee'; they have joy"),
+        ("0,9,joy,Ann\n", {"skip_tiers": ("An",)}, OptionError, "--skip-tier 'An': .* are 'Ann'"),
         ("0,9,joy,\n", {"leave_out": ("talk",)}, OptionError, "--leave-out talk: the annotations"),
         ("0,9,joy,Ann\n", {"tracks": {"Anna": 1}}, OptionError, "--person Anna: .* they have Ann"),
         ("0,9,joy,\n", {"reviewed": (30.0, 60.0)}, DataError, "stretches within --start and --end"),

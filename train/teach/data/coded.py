@@ -11,10 +11,14 @@ from pathlib import Path
 from affectstream.stream.errors import OptionError
 from affectstream.stream.fusion.reading import Reading
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch
-from affectstream.train.annotations.names import name_among, recording_name
+from affectstream.train.annotations.names import KINDS, name_among, recording_name
 from affectstream.train.errors import DataError
 
 KIND = "emotion"
+HOW_TO_NAME = (
+    f"If its labels are emotions, name the category {KIND!r} in the file, or leave the category empty; a "
+    f"tier that names no kind counts as {KIND}"
+)
 _TRACK = re.compile(r"(?:person\s*|track\s*)?(\d{1,6})\Z", re.I)
 _NOBODY = ("recording",)
 """Names of tiers that are about the recording rather than a person."""
@@ -128,16 +132,24 @@ def _within(coding: Coding, reviewed: tuple[float, float]) -> Coding | None:
 def _why_nothing(files: Mapping[str, Path], annotations: Sequence[Annotations]) -> str:
     kinds = sorted({kind for one in annotations for kind in one.kinds})
     if KIND not in kinds:
-        return (
-            f"the annotations are of {', '.join(kinds) or 'nothing'}: expected some of {KIND}; a tier that "
-            "names no kind counts as such"
-        )
+        found = own_categories(annotations) or ", ".join(kinds) or "nothing"
+        return f"the annotations are of {found}: expected some of {KIND}. {HOW_TO_NAME}"
     names = ", ".join(sorted({one.recording for one in annotations})[:5])
     return (
         f"no recording has coded stretches: the annotations are about {names}; the recordings are "
         f"{', '.join(sorted(files)[:5])}: expected files of the same name, and stretches within --start "
         "and --end"
     )
+
+
+def own_categories(annotations: Iterable[Annotations]) -> str:
+    """The kinds that are a coder's own, such as the category ``Face``, each with its number of stretches.
+    They may hold emotions all the same. Empty without any."""
+    counts: dict[str, int] = {}
+    for coding in (coding for one in annotations for coding in one.codings):
+        if coding.kind not in KINDS:
+            counts[coding.kind] = counts.get(coding.kind, 0) + len(coding.stretches)
+    return ", ".join(f"{kind!r} ({count} stretches)" for kind, count in sorted(counts.items()))
 
 
 def _person(recording: str, coding: Coding, people: People, count: int) -> CodedPerson:

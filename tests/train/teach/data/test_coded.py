@@ -65,6 +65,10 @@ def test_what_belongs_to_nothing_is_an_error():
         match(files, [coded("talk", None)], People(), ALL)
     with pytest.raises(DataError, match="the annotations are of attention"):
         match(files, [coded("a", None, kind="attention")], People(), ALL)
+    with pytest.raises(
+        DataError, match=r"of 'face' \(2 stretches\): .* name the category 'emotion'"
+    ):
+        match(files, [coded("a", None, kind="face")], People(), ALL)
     with pytest.raises(DataError, match="a second file about 'a'"):
         match(files, [coded("a", None), coded("a", None)], People(), ALL)
     with pytest.raises(DataError, match="have the same name"):
