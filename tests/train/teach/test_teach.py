@@ -130,7 +130,7 @@ def test_its_recordings_do_not_evaluate_it(taught, archive, tmp_path):
     def data(name, recordings):
         rows = [f"{path},joy,{n},{n + 4},train" for path in recordings for n in (0, 4)]
         (tmp_path / f"{name}.csv").write_text("\n".join(["audio,label,start,end,split", *rows]))
-        prepare(PrepareConfig("conversation"), tmp_path / f"{name}.csv", tmp_path / name)
+        prepare(PrepareConfig(set="conversation"), tmp_path / f"{name}.csv", tmp_path / name)
         return tmp_path / name
 
     others = [recording(tmp_path / f"new{n}.flac", STATES, seed=50 + n) for n in range(3)]
