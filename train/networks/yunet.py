@@ -7,6 +7,7 @@ pictures are those of the file. The file is under Apache-2.0; its notice goes wh
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from affectstream.stream.faces.detection.yunet import STRIDES
-from affectstream.train.errors import DataError
+from affectstream.train.errors import DataError, first_line
 
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
 """Values of a cell, in the order of the network's outputs."""
@@ -115,7 +116,7 @@ def read_yunet(path: Path) -> YuNet:
     names = [tuple(node.input[1:]) for node in graph.node if node.op_type == "Conv"]
     network = YuNet()
     body = [
-        part
+        name
         for name, part in network.named_modules()
         if isinstance(part, nn.Conv2d) and not name.startswith("heads")
     ]
@@ -126,29 +127,21 @@ def read_yunet(path: Path) -> YuNet:
             f"found {len(names)}"
         )
     found = [(tensors[weight], tensors[bias]) for weight, bias in names]
-    with torch.no_grad():
-        stem, bias = found[0]
-        found[0] = stem.flip(1), bias  # the file takes BGR
-        for part, weights in zip(body, found, strict=False):
-            _copy(part, weights, path)
-        rest = found[len(body) :]
-        for stride, head in enumerate(network.heads):
-            for depth in range(2):
-                parts = {
-                    name: rest[2 * (len(STRIDES) * k + stride) + depth]
-                    for k, name in enumerate(_FILE_ORDER)
-                }
-                joined = [torch.cat([parts[name][k] for name, _ in PARTS]) for k in range(2)]
-                _copy(head[depth], (joined[0], joined[1]), path)  # type: ignore[index]
-    return network
-
-
-def _copy(part: nn.Conv2d, weights: tuple[Tensor, Tensor], path: Path) -> None:
-    weight, bias = weights
-    if part.weight.shape != weight.shape or part.bias is None or part.bias.shape != bias.shape:
+    state: dict[str, Tensor] = {}
+    for name, pair in zip(body, found, strict=False):
+        state[f"{name}.weight"], state[f"{name}.bias"] = pair
+    state["stem.weight"] = state["stem.weight"].flip(1)  # the file takes BGR
+    rest = found[len(body) :]
+    for stride, depth in product(range(len(STRIDES)), range(2)):
+        in_file = rest[2 * stride + depth :: 2 * len(STRIDES)]
+        pairs = dict(zip(_FILE_ORDER, in_file, strict=True))
+        joined = zip(*(pairs[name] for name, _ in PARTS), strict=True)
+        for kind, tensors_of_parts in zip(("weight", "bias"), joined, strict=True):
+            state[f"heads.{stride}.{depth}.{kind}"] = torch.cat(tensors_of_parts)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
         raise DataError(
-            f"{path}: expected YuNet's convolution of {tuple(part.weight.shape)}, "
-            f"found {tuple(weight.shape)}"
-        )
-    part.weight.copy_(weight)
-    part.bias.copy_(bias)
+            f"{path}: expected the convolutions of YuNet: {first_line(error)}"
+        ) from error
+    return network

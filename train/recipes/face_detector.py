@@ -28,8 +28,9 @@ from affectstream.stream.faces.detection.yunet import (
 )
 from affectstream.train.loader.batches import to_device
 from affectstream.train.loader.faces.batches import SIDES, CanvasBatches, canvas_batch
-from affectstream.train.loader.faces.canvases import Canvases, free_pictures
-from affectstream.train.loader.faces.photos import YUNET, find_heads, read_crops, read_photos
+from affectstream.train.loader.faces.canvases import Canvases
+from affectstream.train.loader.faces.heads import YUNET, find_heads
+from affectstream.train.loader.faces.photos import free_pictures, read_crops, read_photos
 from affectstream.train.networks.yunet import YuNet, by_cell, read_yunet
 from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.onnx.onnx_export import to_onnx
@@ -44,8 +45,6 @@ THRESHOLD = 0.6
 """Score of a face in validation."""
 KNOWN = 0.85
 """Least target of the cells at the center of a face that has to be found: the teacher misses small ones."""
-SAME = 0.4
-"""Overlap from which the teacher's box is that of a known face."""
 SIZES = {8: (0.0, 44.0), 16: (40.0, 150.0), 32: (130.0, math.inf)}
 """Mean sides, in pixels, of the faces that YuNet finds best by the cells of each stride."""
 TAUGHT = 0.25
@@ -107,13 +106,12 @@ class FaceDetectorRecipe:
         weight, rows = sure[picture, cell], taught[picture, cell]
         # What is known of a face is more exact than what the teacher sees of it from afar.
         known = batch["faces"][picture, face[picture, cell], :14]
-        same = central[picture, cell] | (_overlap(rows, known) > SAME)
-        rows = torch.where(same.unsqueeze(1), known, rows)
+        rows = torch.where(central[picture, cell].unsqueeze(1), known, rows)
         boxes, points = _decoded(found[picture, cell], cells[cell])
         side = (rows[:, 2:4] - rows[:, :2]).prod(1).sqrt().unsqueeze(1)
         distance = distance_box_iou_loss(boxes / side, rows[:, :4] / side)
         # Alone, absolute errors are least for a mean face that stays upright; squared ones mind turned heads.
-        error = (points - rows[:, 4:]) / side
+        error = (points.flatten(1) - rows[:, 4:]) / side
         landmarks = 20.0 * F.smooth_l1_loss(
             error, torch.zeros_like(error), beta=0.01, reduction="none"
         )
@@ -168,26 +166,21 @@ def _turned_answers(batch: Batch) -> tuple[Tensor, Tensor]:
         cells = _grid_cells(*grid.shape[2:]).to(grid.device)
         middle = (stride - 1) / 2
         # A turn keeps lengths: the transposed matrix turns back.
-        place = (cells * stride + middle - shift) @ linear
-        place = (place - middle) / stride
-        nearest = place.round().long()
-        inside = ((nearest >= 0) & (nearest < size)).all(2)
-        index = (nearest[..., 1] * size[0] + nearest[..., 0]) * inside
-        raw = by_cell(grid).gather(1, index.unsqueeze(2).expand(-1, -1, grid.shape[1]))
+        place = ((cells * stride + middle - shift) @ linear - middle) / stride
+        nearest = place.round()
+        inside = ((nearest >= 0) & (nearest < size)).all(2, keepdim=True)
         at = (2 * place / (size - 1) - 1).unflatten(1, tuple(grid.shape[2:]))
+        raw = by_cell(F.grid_sample(grid, at, mode="nearest", align_corners=True))
         between = F.grid_sample(grid[:, :2].sigmoid(), at, align_corners=True)
         # Between two cells the mean of both is too low, and the nearest one alone too rough.
-        score = torch.maximum(by_cell(between), raw[..., :2].sigmoid() * inside.unsqueeze(2))
-        scores.append(score)
-        where = torch.cat([nearest, torch.full_like(nearest[..., :1], stride)], 2).flatten(0, 1)
-        boxes, points = _decoded(raw.flatten(0, 1), where.float())
-        corners = boxes.view(*index.shape, 2, 2)
-        center, half = corners.mean(2), (corners[:, :, 1] - corners[:, :, 0]) / 2
+        scores.append(torch.maximum(by_cell(between), raw[..., :2].sigmoid() * inside))
+        boxes, points = _decoded(raw, F.pad(nearest, (0, 1), value=stride))
+        low, high = boxes.chunk(2, 2)
         # The box of a turned ellipse, as for the heads of canvases.
-        center = center @ linear.mT + shift
-        half = (half.square() @ linear.mT.square()).sqrt()
-        turned = points.view(len(turn), -1, 2) @ linear.mT + shift
-        rows.append(torch.cat([center - half, center + half, turned.view(*index.shape, 10)], 2))
+        center = (low + high) / 2 @ linear.mT + shift
+        half = (((high - low) / 2).square() @ linear.mT.square()).sqrt()
+        turned = points.flatten(1, 2) @ linear.mT + shift
+        rows.append(torch.cat([center - half, center + half, turned.view(*raw.shape[:2], 10)], 2))
     return torch.cat(scores, 1), torch.cat(rows, 1)
 
 
@@ -210,15 +203,6 @@ def _known(cells: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return nearest, central.any(2), around.any(2) & ~central.any(2)
 
 
-def _overlap(boxes: Tensor, others: Tensor) -> Tensor:
-    """Intersection over union (K,) of rows (K, 4 or more) that begin with x0, y0, x1, y1."""
-    low = torch.maximum(boxes[:, :2], others[:, :2])
-    high = torch.minimum(boxes[:, 2:4], others[:, 2:4])
-    shared = (high - low).clamp(min=0.0).prod(1)
-    sizes = [(rows[:, 2:4] - rows[:, :2]).clamp(min=0.0).prod(1) for rows in (boxes, others)]
-    return shared / (sizes[0] + sizes[1] - shared).clamp(min=1e-6)
-
-
 def _grid_cells(height: int, width: int) -> Tensor:
     """Column and row (C, 2) of every cell of a grid, in row order."""
     row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
@@ -235,11 +219,15 @@ def _cells(height: int, width: int) -> Tensor:
 
 
 def _decoded(found: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-    """Boxes (K, 4) x0, y0, x1, y1 and landmarks (K, 10) in pixels, of raw values (K, 16) of `cells`."""
-    place, stride = cells[:, :2], cells[:, 2:]
-    center, half = (found[:, 2:4] + place) * stride, found[:, 4:6].clamp(max=5.0).exp() * stride / 2
-    points = (found[:, 6:].reshape(-1, 5, 2) + place[:, None]) * stride[:, None]
-    return torch.cat([center - half, center + half], 1), points.flatten(1)
+    """Boxes (..., 4) x0, y0, x1, y1 and landmarks (..., 5, 2) in pixels, of raw values (..., 16) of `cells`,
+    column, row and stride (..., 3)."""
+    place, stride = cells[..., :2], cells[..., 2:]
+    center, half = (
+        (found[..., 2:4] + place) * stride,
+        found[..., 4:6].clamp(max=5.0).exp() * stride / 2,
+    )
+    points = (found[..., 6:].unflatten(-1, (5, 2)) + place.unsqueeze(-2)) * stride.unsqueeze(-1)
+    return torch.cat([center - half, center + half], -1), points
 
 
 def _compared(found: Proposals, rows: np.ndarray) -> tuple[int, int, int, float]:

@@ -94,7 +94,7 @@ def test_pictures_of_fer2013_seen_in_a_room_are_cut_as_in_training(side, data_ro
     and chin are no faces as cameras see them, and the detector finds two thirds of them.
     """
     pytest.importorskip("sklearn", reason="the 'train' extra is not installed")
-    from affectstream.train.loader.faces.canvases import free_pictures
+    from affectstream.train.loader.faces.photos import free_pictures
 
     pytest.importorskip("skimage", reason="the rooms come with the 'demo' extra")
     rng, rooms, found = np.random.default_rng(1), free_pictures(), []

@@ -13,7 +13,8 @@ from affectstream.stream.faces.detection.yunet import STRIDES
 from affectstream.train.config import FitConfig
 from affectstream.train.loader.batches import EpochOrder, NumberedBatches
 from affectstream.train.loader.faces.canvases import Canvases
-from affectstream.train.loader.faces.scene import Faces, Picture, moved
+from affectstream.train.loader.faces.degrade import Picture
+from affectstream.train.loader.faces.heads import Faces
 from affectstream.train.recipe import Batch
 
 Teacher = Callable[[torch.Tensor], Sequence[torch.Tensor]]
@@ -48,7 +49,7 @@ def canvas_batch(
     rows = np.full((size, MOST_FACES, 15), -1, np.float32)
     for k, row in enumerate(rows):
         if k % TURNS == 0:
-            upright[k : k + TURNS], straight = canvases.make(side, side, rng)
+            upright[k : k + TURNS], straight = canvases.make(side, rng)
         turned[k], turns[k], faces = turn_canvas(upright[k], straight, rng)
         count = min(len(faces.boxes), MOST_FACES)
         row[:count, :4] = faces.boxes[:count]
@@ -76,7 +77,7 @@ def turn_canvas(
         )
     elif degrees:
         turned = np.ascontiguousarray(np.rot90(picture, round(degrees / 90)))
-    found = moved(faces, matrix[:, :2], matrix[:, 2])
+    found = faces.moved(matrix)
     center = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
     inside = ((center >= 0) & (center < side)).all(1)
     corners = (found.boxes >= 0).all(1) & (found.boxes < side).all(1)

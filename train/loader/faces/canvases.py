@@ -1,287 +1,255 @@
-"""Random pictures to train a face detector on: heads from photos over many kinds of background.
+"""Random pictures to train a face detector on: heads from photos over pictures without people.
 
-The photos are tight head shots, so shoulders, rooms and streets come from elsewhere: free pictures,
-drawings and noise. Some heads have lost their face: hair, ears and shoulders alone are none. A canvas is a
-function of the random generator, painted in grey once for each color with the same random numbers.
+The photos are tight head shots, so rooms and streets come from elsewhere. Something is pasted over some faces
+and over parts of others: hair, ears and shoulders alone are none. A canvas is a function of the random
+generator. Its heads are about upright, since the whole canvas is turned later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.train.loader.faces.paint import (
-    degrade,
-    draw_clouds,
-    draw_leaf,
-    draw_shoulders,
-    draw_text,
-    lit_in_color,
-    relight_head,
-    relight_scene,
-    warmed,
-)
-from affectstream.train.loader.faces.scene import (
-    NO_FACES,
-    ZOOM,
-    Area,
-    Faces,
-    Head,
+from affectstream.train.loader.faces.degrade import (
     Picture,
-    Scene,
-    moved,
+    blurred,
+    noisy_jpeg,
+    relit,
+    under_lamps,
 )
+from affectstream.train.loader.faces.heads import NO_FACES, ZOOM, Faces, Head
 
+Area = tuple[slice, slice]
+"""Rows and columns of a part of a canvas."""
+WHOLE: Area = (slice(None), slice(None))
+
+MOSAICS = 0.45
+"""Share of the canvases that are head shots side by side."""
+COUNTS = (0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 5, 6, 9)
+"""Heads of the other canvases, each number as often as it stands here."""
+TINY, TINY_SHARE = (10.0, 24.0), 0.15
+"""Widths of a few small faces in pixels, and how many they are."""
 SMALLEST_PX = 18.0
-"""Width of the smallest faces on a canvas, apart from a few even smaller ones."""
+"""Width of the smallest of the other faces."""
 FACELESS = 0.03
 """Share of the heads whose face is gone."""
+
+VISIBLE = 0.6
+"""Share of a face that is visible where it has to be found."""
+HIDDEN = 0.2
+"""Share below which nothing has to be found; between the two a detector may do either."""
+LEAST_PX = 9.0
+"""Mean side of the smallest faces that have to be found."""
 FAINT = 12.0
-"""Standard deviation of the grey levels of a face below which it need not be found."""
-FREE_PX = 640
-"""Longest side of a free picture."""
-FREE_PICTURES = (
-    *("brick", "cell", "chelsea", "coffee", "coins", "grass", "gravel", "horse"),
-    *("hubble_deep_field", "immunohistochemistry", "moon", "page", "retina", "rocket", "text"),
-)
-"""Pictures without people in `skimage.data`, all part of the installed package."""
+"""Standard deviation of the levels of a face below which it need not be found."""
 
 
-def free_pictures(folder: Path | None = None) -> list[Picture]:
-    """RGB pictures without faces: those of scikit-image and scikit-learn, and the JPEG files in `folder`
-    where it exists, in the order of their names."""
-    from skimage import data
-    from sklearn.datasets import load_sample_images  # type: ignore[import-untyped]
+class Canvas:
+    """A square picture that grows by pasting, with the faces in it and what is visible of each."""
 
-    found = [np.asarray(getattr(data, name)()) for name in FREE_PICTURES]
-    found += [np.asarray(side) for side in data.stereo_motorcycle()[:2]]  # type: ignore[no-untyped-call]
-    found += list(load_sample_images().images)
-    for path in sorted(folder.glob("*.jpg")) if folder is not None else ():
-        read = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-        if read is None:
-            raise ValueError(f"{path}: not a picture that OpenCV can read")
-        found.append(np.asarray(read))
-    free = []
-    for picture in found:
-        levels = picture.astype(np.uint8) * 255 if picture.dtype == bool else picture
-        levels = levels[..., :3] if levels.ndim == 3 else np.repeat(levels[..., None], 3, 2)
-        scale = min(1.0, FREE_PX / max(levels.shape))
-        small = cv2.resize(levels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        free.append(np.asarray(small, np.uint8))
-    return free
+    def __init__(self, side: int) -> None:
+        self.pixels = np.zeros((side, side, 3), np.uint8)
+        self._owner = np.zeros((side, side), np.uint8)
+        """The number of the photo that each pixel shows, 0 for none."""
+        self._photos: list[Faces] = []
+
+    def paste(
+        self,
+        photo: Picture,
+        matrix: NDArray[np.float64],
+        *,
+        faces: Faces = NO_FACES,
+        mask: Picture | None = None,
+        area: Area = WHOLE,
+        border: int = cv2.BORDER_REPLICATE,
+    ) -> None:
+        """Paste an RGB photo under the affine map `matrix` (2, 3), as opaque as `mask` (of its size); without
+        one it fills the `area`, beyond its edges with its `border`."""
+        size = self._owner.shape
+        shown = np.asarray(cv2.warpAffine(photo, matrix, size, borderMode=border), np.uint8)
+        solid = np.full(photo.shape[:2], 255, np.uint8)
+        alpha = cv2.warpAffine(solid if mask is None else mask, matrix, size)
+        if mask is not None:
+            share = alpha / np.float32(255)
+            shown = np.asarray(cv2.blendLinear(shown, self.pixels, share, 1 - share), np.uint8)
+        self.pixels[area] = shown[area]
+        self._photos.append(faces.moved(matrix))
+        owner = self._owner[area]
+        if mask is None:
+            owner[:] = 0
+        owner[alpha[area] > 127] = len(self._photos)
+
+    def blacken(self, area: Area) -> None:
+        """Paint over a part."""
+        self.pixels[area], self._owner[area] = 0, 0
+
+    def faces(self) -> Faces:
+        """Every face of which enough is visible; half-hidden, tiny and faint ones are not certain."""
+        found = []
+        for number, faces in enumerate(self._photos, 1):
+            for face in zip(faces.boxes, faces.landmarks, faces.certain, strict=True):
+                box, landmarks, certain = face
+                if (visible := self._visible(box, number)) >= HIDDEN:
+                    large = np.prod(box[2:] - box[:2]) >= LEAST_PX**2
+                    clear = visible >= VISIBLE and self._contrast(box) >= FAINT
+                    found.append((box, landmarks, bool(certain and large and clear)))
+        if not found:
+            return NO_FACES
+        boxes, points, sure = zip(*found, strict=True)
+        return Faces(np.stack(boxes), np.stack(points), np.array(sure))
+
+    def _visible(self, box: NDArray[np.float32], number: int) -> float:
+        """Share of the inner part of `box` (0.8 of each side) that shows photo `number`."""
+        margin = 0.1 * (box[2:] - box[:2])
+        x0, y0 = (int(v) for v in np.floor(box[:2] + margin))
+        x1, y1 = (int(v) for v in np.ceil(box[2:] - margin))
+        shown = self._owner[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] == number
+        return float(np.count_nonzero(shown)) / max(1, (x1 - x0) * (y1 - y0))
+
+    def _contrast(self, box: NDArray[np.float32]) -> float:
+        """Standard deviation of the green levels in `box`: most of the light is green."""
+        x0, y0, x1, y1 = np.maximum(box, 0).astype(int)
+        part = self.pixels[y0:y1, x0:x1, 1]
+        return float(part.std()) if part.size else 0.0
 
 
 class Canvases:
     """Makes canvases from head shots and free pictures."""
 
     def __init__(self, heads: Sequence[Head], free: Sequence[Picture]) -> None:
-        """Both need at least one picture."""
+        """Both need at least one picture; those in `free` are RGB, without people."""
         if not heads or not free:
             raise ValueError(f"canvases need pictures, found {len(heads)} heads, {len(free)} free")
         self._heads, self._free = heads, free
-        self._channel = 0
-        """The color that is being painted."""
         # Turned heads are rare in the photos and common in use: draw them more often. Small pictures serve
         # for small faces only.
         weights = np.array([1.0 + min(head.turned / 0.15, 5.0) ** 2 for head in heads])
         small = np.array([head.zoom < ZOOM for head in heads])
-        self._shares = [_cumulated(weights * ~small), _cumulated(weights * small)]
+        kinds = (w if w.any() else weights for w in (weights * ~small, weights * small))
+        self._shares = [kind / kind.sum() for kind in kinds]
 
-    def make(self, height: int, width: int, rng: np.random.Generator) -> tuple[Picture, Faces]:
-        """One canvas (height, width, 3) uint8 RGB, dimmed, blurred or noisy, and its faces, about upright."""
-        seed = int(rng.integers(2**32))
-        planes = [
-            self._plane(height, width, channel, np.random.default_rng(seed)) for channel in range(3)
-        ]
-        canvas = lit_in_color(np.stack([picture for picture, _ in planes], 2), rng)
-        return canvas, planes[1][1]  # most of the light is green
-
-    def _plane(
-        self, height: int, width: int, channel: int, rng: np.random.Generator
-    ) -> tuple[Picture, Faces]:
-        """One color of a canvas (height, width), and its faces."""
-        self._channel = channel
-        scene = self._scene(height, width, rng)
-        if rng.random() < 0.2:
-            for _ in range(int(rng.integers(1, 4))):
-                scene.draw(lambda pixels: draw_leaf(pixels, rng))
-        if rng.random() < 0.15:
-            scene.draw(lambda pixels: draw_text(pixels, rng))
-        scene.pixels = degrade(relight_scene(scene.pixels, rng), rng)
-        if rng.random() < 0.4:  # the bars of letterboxing, at the right or the bottom
-            bar, low = int(rng.integers(1, 32)), rng.random() < 0.5
-            scene.draw(lambda pixels: (pixels[-bar:] if low else pixels[:, -bar:]).fill(0))
-        return scene.pixels, _visible_light(scene.pixels, scene.faces())
-
-    def _scene(self, height: int, width: int, rng: np.random.Generator) -> Scene:
-        kind = rng.random()
-        if kind < 0.08:
-            scene = Scene(np.zeros((height, width), np.uint8))
-            self._window(scene, (0, height, 0, width), rng)
-        elif kind < 0.45:
-            scene = self._mosaic(height, width, rng)
+    def make(self, side: int, rng: np.random.Generator) -> tuple[Picture, Faces]:
+        """One canvas (side, side, 3) uint8 RGB, dimmed, blurred or noisy, and its faces, about upright."""
+        canvas = Canvas(side)
+        if rng.random() < MOSAICS:
+            self._fill_with_heads(canvas, rng)
         else:
-            scene = self._ground(height, width, rng)
-            count = (0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 5, 6, 9)[int(rng.integers(14))]
+            photo, middle = self._part(rng)
+            matrix = _placed(middle, np.full(2, side / 2), _spread(0.35, 2.5, rng), rng)
+            canvas.paste(photo, matrix, border=cv2.BORDER_REFLECT_101)
+            self._clutter(canvas, int(rng.integers(0, 6)), rng)
+            count = COUNTS[int(rng.integers(len(COUNTS)))]
             for _ in range(count):
-                self._place(scene, 0.9 if count < 3 else 0.4, rng)
-        return scene
+                self._add_head(canvas, 0.9 if count < 3 else 0.4, rng)
+        if rng.random() < 0.3:
+            self._clutter(canvas, int(rng.integers(1, 4)), rng)
+        lit = relit(under_lamps(canvas.pixels, rng), rng)
+        canvas.pixels = noisy_jpeg(blurred(lit, rng, 1.8), rng, (0.2, 9), (0.25, 85))
+        if rng.random() < 0.4:  # the bars of letterboxing, at the right or the bottom
+            bar = slice(-int(rng.integers(1, 32)), None)
+            canvas.blacken((bar, slice(None)) if rng.random() < 0.5 else (slice(None), bar))
+        return canvas.pixels, canvas.faces()
 
-    def _head(self, face_px: float, rng: np.random.Generator) -> tuple[Head, float]:
-        """A random head in grey and the remaining scale for a face of `face_px` pixels, without aliasing."""
-        large, small = self._shares
-        shares = small if rng.random() < 0.5 and face_px < 80 else large
-        if not shares[-1]:
-            shares = large if shares is small else small
-        drawn = int(np.searchsorted(shares, rng.random()))
-        head = self._heads[min(drawn, len(self._heads) - 1)]
-        scale = min(face_px / head.width, head.zoom)
-        pixels, faces = head.pixels, head.faces
-        if scale <= 0.7:
-            small_picture = cv2.resize(
-                pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
-            )
-            pixels = np.asarray(small_picture, np.uint8)
-            faces, scale = moved(faces, np.eye(2) * scale, np.zeros(2)), 1.0
-        pixels = warmed(self._one_color(pixels), self._channel, rng)
-        return Head(pixels, faces, head.turned, head.zoom), scale
+    def _fill_with_heads(self, canvas: Canvas, rng: np.random.Generator) -> None:
+        """Head shots side by side, cut at random places: a large one, or dozens of small ones."""
+        side = len(canvas.pixels)
+        parts = max(1, round(side / _spread(45.0, 0.8 * side, rng)))
+        for top, bottom in pairwise(_cuts(side, parts, rng)):
+            for left, right in pairwise(_cuts(side, parts, rng)):
+                width, height = right - left, bottom - top
+                head, scale = self._draw(_spread(0.35, 1.15, rng) * min(width, height), rng)
+                target = (left, top) + rng.uniform(0.2, 0.8, 2) * (width, height)
+                canvas.paste(
+                    head.pixels,
+                    _placed(head.center, target, scale, rng),
+                    faces=head.faces,
+                    area=(slice(top, bottom), slice(left, right)),
+                    border=(cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)[int(rng.integers(2))],
+                )
+                if rng.random() < FACELESS:
+                    self._cover(canvas, target, head.width * scale, rng)
 
-    def _one_color(self, pixels: Picture) -> Picture:
-        return np.ascontiguousarray(pixels[..., self._channel]) if pixels.ndim == 3 else pixels
-
-    def _without_face(self, head: Head, rng: np.random.Generator) -> Head:
-        """The head with another texture where its face was, or with the face blurred beyond recognition."""
-        pixels = head.pixels.copy()
-        box = head.faces.boxes[0]
-        center, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2 * rng.uniform(0.85, 1.2)
-        low = np.clip(np.floor(center - half), 0, None).astype(int)
-        part = pixels[low[1] : int(center[1] + half[1]), low[0] : int(center[0] + half[0])]
-        if part.size == 0:
-            return Head(pixels, NO_FACES)
-        kind = rng.random()
-        if kind < 0.35:
-            coarse = cv2.resize(part, (2, 3), interpolation=cv2.INTER_AREA)
-            cover = np.asarray(cv2.resize(coarse, part.shape[::-1]), np.uint8)
-        elif kind < 0.6:
-            cover = np.full(part.shape, int(rng.integers(256)), np.uint8)
-        else:
-            free = self._one_color(self._free[int(rng.integers(len(self._free)))])
-            cover = np.asarray(cv2.resize(free, part.shape[::-1]), np.uint8)
-        mask = np.zeros(part.shape, np.uint8)
-        middle = part.shape[1] // 2, part.shape[0] // 2
-        cv2.ellipse(mask, middle, middle, 0.0, 0, 360, 255, -1)
-        np.copyto(part, cover, where=mask > 0)
-        return Head(pixels, NO_FACES)
-
-    def _mosaic(self, height: int, width: int, rng: np.random.Generator) -> Scene:
-        """Head shots side by side, cut at random places: two large ones, or dozens of small ones."""
-        scene = Scene(np.zeros((height, width), np.uint8))
-        piece = _spread(45.0, 0.7 * max(height, width), rng)
-        for top, bottom in pairwise(_cuts(height, max(1, round(height / piece)), rng)):
-            for left, right in pairwise(_cuts(width, max(1, round(width / piece)), rng)):
-                self._window(scene, (top, bottom, left, right), rng)
-        return scene
-
-    def _window(self, scene: Scene, area: Area, rng: np.random.Generator) -> None:
-        """Fill an area with a head shot, whose border is stretched or black; some with a free picture."""
-        if rng.random() < 0.1:
-            self._part(scene, area, rng)
-            return
-        height, width = area[1] - area[0], area[3] - area[2]
-        side = min(height, width)
-        head, scale = self._head(_spread(0.35 * side, 1.15 * side, rng), rng)
-        border = (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)[int(rng.integers(2))]
-        target, linear = rng.uniform(0.2, 0.8, 2) * (width, height), _linear(scale, _turn(rng), rng)
-        center = head.center
-        if rng.random() < FACELESS:
-            head = self._without_face(head, rng)
-        head = replace(head, pixels=relight_head(head.pixels, rng))
-        scene.fill(area, head, linear, target, center, border)
-
-    def _place(self, scene: Scene, largest: float, rng: np.random.Generator) -> None:
+    def _add_head(self, canvas: Canvas, largest: float, rng: np.random.Generator) -> None:
         """Paste a head, at most `largest` sides of the canvas, with soft edges or as the whole photo."""
-        height, width = scene.pixels.shape
-        tiny = rng.random() < 0.15
-        low, high = (10.0, 24.0) if tiny else (SMALLEST_PX, largest * min(height, width))
-        face_px = _spread(low, high, rng)
-        head, scale = self._head(face_px, rng)
-        pixels, center = relight_head(head.pixels, rng), head.center
-        target = rng.uniform(0.05, 0.95, 2) * (width, height)
-        linear = _linear(scale, _turn(rng), rng)
-        if rng.random() < 0.5:
-            scene.draw(lambda onto: draw_shoulders(onto, target, face_px, rng))
-        mask = np.zeros(pixels.shape, np.uint8)
+        side = len(canvas.pixels)
+        tiny = rng.random() < TINY_SHARE
+        face_px = _spread(*(TINY if tiny else (SMALLEST_PX, largest * side)), rng)
+        head, scale = self._draw(face_px, rng)
+        axes, soft = rng.uniform(1.1, 1.7, 2) * (1.0, 1.35) * head.width, rng.uniform(0.5, 6.0)
+        mask = _ellipse(head.pixels, head.center, axes, soft / scale)
         if rng.random() < 0.35:
             mask[1:-1, 1:-1] = 255
-        else:
-            axes = rng.uniform(0.55, 0.85, 2) * (1.0, 1.35) * face_px / scale
-            center_x = center[0] + rng.normal(0, 0.12) * face_px / scale
-            middle, span = (float(center_x), float(center[1])), (float(v) for v in 2 * axes)
-            cv2.ellipse(mask, (middle, tuple(span), 0.0), 255, -1)
-            soft = float(rng.uniform(0.5, 6.0) / scale)
-            mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.uint8)
-            mask[[0, -1]], mask[:, [0, -1]] = 0, 0
-        head = Head(pixels, head.faces)
+        target = rng.uniform(0.05, 0.95, 2) * side
+        matrix = _placed(head.center, target, scale, rng)
+        canvas.paste(head.pixels, matrix, faces=head.faces, mask=mask)
         if rng.random() < FACELESS:
-            head = self._without_face(head, rng)
-        scene.blend(head, mask, linear, target, center)
+            self._cover(canvas, target, head.width * scale, rng)
 
-    def _ground(self, height: int, width: int, rng: np.random.Generator) -> Scene:
-        """A free picture, dead leaves or noise, some with letters."""
-        kind = rng.random()
-        if kind < 0.6:
-            scene = Scene(np.zeros((height, width), np.uint8))
-            self._part(scene, (0, height, 0, width), rng)
-            leaves = int(rng.integers(0, 6))
-        else:
-            scene = Scene(draw_clouds(height, width, rng))
-            leaves = int(rng.integers(0, 60)) if kind < 0.9 else 0
-        for _ in range(leaves):
-            if rng.random() < 0.25:
-                rows, columns = (int(side * rng.uniform(0.05, 0.5)) + 1 for side in (height, width))
-                top, left = int(rng.integers(height - rows)), int(rng.integers(width - columns))
-                self._part(scene, (top, top + rows, left, left + columns), rng)
-            else:
-                scene.draw(lambda pixels: draw_leaf(pixels, rng))
-        if rng.random() < 0.2:
-            scene.draw(lambda pixels: draw_text(pixels, rng))
-        return scene
+    def _cover(
+        self, canvas: Canvas, target: NDArray[np.float64], px: float, rng: np.random.Generator
+    ) -> None:
+        """Paste an ellipse of a free picture, `px` wide or somewhat more, with its middle at `target`."""
+        scale = _spread(0.35, 2.5, rng)
+        photo, middle = self._part(rng)
+        mask = _ellipse(photo, middle, rng.uniform(1.0, 1.5, 2) * px / scale, 0.5 / scale)
+        canvas.paste(photo, _placed(middle, target, scale, rng), mask=mask)
 
-    def _part(self, scene: Scene, area: Area, rng: np.random.Generator) -> None:
-        """Fill an area with a part of a free picture, or sometimes a magnified detail of a head shot."""
-        if rng.random() < 0.1:
-            head, scale = self._head(500.0, rng)
-            scale *= float(rng.uniform(1.0, 2.0))
-        else:
-            pixels = self._one_color(self._free[int(rng.integers(len(self._free)))])
-            head, scale = Head(pixels, NO_FACES), _spread(0.35, 2.5, rng)
-        rows, columns = head.pixels.shape
-        middle = rng.uniform(0.1, 0.9, 2) * (columns, rows)
-        size = np.array([area[3] - area[2], area[1] - area[0]])
-        # A mirrored border would show faces that nobody knows of.
-        border = cv2.BORDER_REPLICATE if len(head.faces.boxes) else cv2.BORDER_REFLECT_101
-        scene.fill(area, head, _linear(scale, _turn(rng), rng), size / 2, middle, border)
+    def _clutter(self, canvas: Canvas, count: int, rng: np.random.Generator) -> None:
+        """Cover `count` places."""
+        side = len(canvas.pixels)
+        for _ in range(count):
+            self._cover(canvas, rng.random(2) * side, _spread(0.05, 0.5, rng) * side, rng)
 
+    def _part(self, rng: np.random.Generator) -> tuple[Picture, NDArray[np.float64]]:
+        """A free picture, and a place in it, x and y."""
+        photo = self._free[int(rng.integers(len(self._free)))]
+        return photo, rng.uniform(0.1, 0.9, 2) * photo.shape[1::-1]
 
-def _visible_light(picture: Picture, faces: Faces) -> Faces:
-    """The faces; those with hardly any contrast left, in the dark, may be found or not."""
-    certain = faces.certain.copy()
-    for k, box in enumerate(faces.boxes):
-        x0, y0, x1, y1 = (max(0, int(v)) for v in box)
-        part = picture[y0:y1, x0:x1]
-        certain[k] &= bool(part.size) and float(cv2.meanStdDev(part)[1][0, 0]) >= FAINT
-    return Faces(faces.boxes, faces.landmarks, certain)
+    def _draw(self, face_px: float, rng: np.random.Generator) -> tuple[Head, float]:
+        """A random head, relit, in color, and the remaining scale for a face of `face_px` pixels."""
+        shares = self._shares[rng.random() < 0.5 and face_px < 80]
+        head = self._heads[int(rng.choice(len(shares), p=shares))]
+        scale = min(face_px / head.width, head.zoom)
+        pixels, faces = relit(head.pixels, rng), head.faces
+        if scale <= 0.7:  # a map alone would skip pixels
+            matrix = np.array([[scale, 0, scale / 2 - 0.5], [0, scale, scale / 2 - 0.5]])
+            how = cv2.INTER_AREA
+            small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=how)
+            pixels, faces, scale = np.asarray(small, np.uint8), faces.moved(matrix), 1.0
+        if pixels.ndim == 2:  # the color of skin, more red than blue; some stay grey
+            warmth = rng.uniform(0.1, 0.4) * (rng.random() < 0.8)
+            gain = np.exp(np.array([1.0, 0.0, -0.8]) * warmth + rng.normal(0, 0.04, 3))
+            pixels = (pixels[..., None] * gain).clip(0, 255).astype(np.uint8)
+        return Head(pixels, faces), scale
 
 
-def _cumulated(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cumulated shares (n,), all 0 where no weight is positive."""
-    return np.cumsum(weights / max(1e-9, float(weights.sum())))
+def _ellipse(
+    photo: Picture, middle: NDArray[np.float64], axes: NDArray[np.float64], soft: float
+) -> Picture:
+    """A mask (H, W) uint8 of an ellipse of the widths `axes`, its edge blurred by `soft` pixels."""
+    mask = np.zeros(photo.shape[:2], np.uint8)
+    cv2.ellipse(mask, (middle.tolist(), axes.tolist(), 0.0), 255, -1)
+    mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), float(soft)), np.uint8)
+    mask[[0, -1]], mask[:, [0, -1]] = 0, 0
+    return mask
+
+
+def _placed(
+    source: NDArray[np.float64], target: NDArray[np.float64], scale: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """An affine map (2, 3) that takes `source` to `target`: scaled, rotated a little, mirrored, stretched;
+    some squeeze a head as if it were turned."""
+    angle, stretch = np.deg2rad(rng.normal(0, 8)), float(np.exp(rng.normal(0, 0.06)))
+    if rng.random() < 0.2:
+        stretch *= float(rng.uniform(0.55, 0.9))
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    cosine, sine = np.cos(angle) * scale, np.sin(angle) * scale
+    linear = np.array([[cosine * flip * stretch, -sine], [sine * flip * stretch, cosine]])
+    return np.column_stack([linear, target - linear @ source])
 
 
 def _cuts(length: int, parts: int, rng: np.random.Generator) -> list[int]:
@@ -289,20 +257,6 @@ def _cuts(length: int, parts: int, rng: np.random.Generator) -> list[int]:
     return [0, *(int(at) for at in inner), length]
 
 
-def _turn(rng: np.random.Generator) -> float:
-    """Degrees of a head: about upright, since the whole canvas is turned later."""
-    return float(rng.normal(0, 8))
-
-
-def _linear(scale: float, degrees: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Scale, rotation, flip and stretch as (2, 2); some squeeze the head as if it were turned."""
-    angle, stretch = np.deg2rad(degrees), float(np.exp(rng.normal(0, 0.06)))
-    if rng.random() < 0.2:
-        stretch *= float(rng.uniform(0.55, 0.9))
-    flip = -1.0 if rng.random() < 0.5 else 1.0
-    cosine, sine = np.cos(angle) * scale, np.sin(angle) * scale
-    return np.array([[cosine * flip * stretch, -sine], [sine * flip * stretch, cosine]])
-
-
 def _spread(low: float, high: float, rng: np.random.Generator) -> float:
+    """Between `low` and `high`, each octave as often."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))

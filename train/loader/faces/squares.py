@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from affectstream.engines.landmarks import LANDMARKS, MESH_POINTS
 from affectstream.train.errors import DataMissing
-from affectstream.train.loader.faces.paint import noisy_jpeg
+from affectstream.train.loader.faces.degrade import blurred, noisy_jpeg, relit
 
 SIDE = 128
 SCALE = 1.5
@@ -204,28 +204,12 @@ def cut(
 
 def degrade(square: Grey, rng: np.random.Generator) -> Grey:
     """Other light, blur, noise, JPEG blocks and a patch that covers a part, each with some probability."""
-    if rng.random() < 0.6:
-        ramp = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.4))
-        ramp = 255 * (rng.uniform(0.35, 1.15) * ramp + rng.uniform(-0.05, 0.2))
-        square = np.asarray(cv2.LUT(square, ramp.clip(0, 255).astype(np.uint8)), np.uint8)
-    if rng.random() < 0.25:
-        first, last = rng.uniform(0.3, 1.2, 2).tolist()
-        side = np.linspace(first, last, SIDE, dtype=np.float32)
-        shade = side[:, None] if rng.random() < 0.3 else side
-        square = (square * shade).clip(0, 255).astype(np.uint8)
+    square = relit(square, rng)
     if rng.random() < 0.2:  # a small face
         small = int(rng.uniform(0.25, 0.7) * SIDE)
         few = cv2.resize(square, (small, small), interpolation=cv2.INTER_AREA)
         square = np.asarray(cv2.resize(few, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), np.uint8)
-    if rng.random() < 0.15:
-        length = int(rng.integers(2, 9))
-        kernel = np.zeros((length, length), np.float32)
-        kernel[length // 2] = 1 / length
-        kernel = kernel.T if rng.random() < 0.5 else kernel
-        square = np.asarray(cv2.filter2D(square, -1, kernel), np.uint8)
-    elif rng.random() < 0.3:
-        square = np.asarray(cv2.GaussianBlur(square, (0, 0), rng.uniform(0.5, 2.4)), np.uint8)
-    square = noisy_jpeg(square, rng, (0.3, 12), (0.15, 70))
+    square = noisy_jpeg(blurred(square, rng, 2.4), rng, (0.3, 12), (0.15, 70))
     if rng.random() < 0.2:
         square = square.copy()
         height, width = rng.integers(SIDE // 10, SIDE // 3, 2)
