@@ -9,9 +9,9 @@ from __future__ import annotations
 import csv
 import json
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.torch_version import TorchVersion
 
-from affectstream.train.config import SETTINGS, Effect, FitConfig, flag_of, read_toml
+from affectstream.train.config import read_toml
 from affectstream.train.errors import RunError, first_line
 from affectstream.train.recipe import Bindable, Recipe
 
@@ -31,12 +31,8 @@ BEST_KEYS = (
     *("epoch", "figures", "before", "average"),
 )
 """The part of a checkpoint that `BEST` holds."""
-NAMED_VALUES = ("options", "weights")
-"""Settings that are mappings; the recipe's spec holds them with all defaults filled in."""
 OVERFIT = 1.2
 """A validation loss this many times the training loss is reported."""
-SHOWN = 40
-"""Characters of a value in a message; a longer one is a hash, or the text of a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,96 +187,3 @@ def read_summary(run: Path) -> dict[str, Any]:
     """The summary of a finished run: metrics, parameters, minutes, memory, versions."""
     summary: dict[str, Any] = json.loads((run / SUMMARY).read_text())
     return summary
-
-
-def check_resume(
-    run: Path, saved: Mapping[str, Any], now: Mapping[str, Any], config: FitConfig
-) -> None:
-    """Raise `RunError`, naming each difference, where a resumed run would not continue the same training.
-
-    `now` has the entries ``recipe``, ``setting`` and ``data`` that a checkpoint of the new run would have.
-    The setting in `saved` has every field of this version.
-    """
-    check_recipe(run, saved, now["recipe"])
-    old_spec, new_spec = dict(saved.get("setting") or {}), dict(now["setting"] or {})
-    differences = [
-        *_data_differences(saved, now["data"]),
-        *flag_differences(saved["config"], asdict(config), old_spec, new_spec),
-    ]
-    if differences:
-        raise RunError(
-            f"{run} was started with {'; '.join(differences)}: give the same to resume it, or choose "
-            "another folder with --runs"
-        )
-    # The origin of the samples may differ: their hashes were compared above.
-    differences = list(_differences({**old_spec, "data": None}, {**new_spec, "data": None}))
-    if differences:
-        raise RunError(
-            f"{run} was started with the same flags but with {'; '.join(differences)}: a file that they "
-            "name has changed, or the version has; choose another folder with --runs"
-        )
-
-
-def _data_differences(saved: Mapping[str, Any], now: Mapping[str, str]) -> Iterator[str]:
-    """Other samples, or the same samples in other splits."""
-    before = saved.get("data") or dataset_of(saved)
-    for name, what in (("content_sha256", "samples"), ("split_sha256", "splits")):
-        if name in before and name in now and before[name] != now[name]:
-            yield f"other {what} (--data: {name} {_short(before[name])}, now {_short(now[name])})"
-            return
-
-
-def flag_differences(
-    before: Mapping[str, Any],
-    now: Mapping[str, Any],
-    old_spec: Mapping[str, Any],
-    new_spec: Mapping[str, Any],
-    effects: tuple[Effect, ...] = ("result",),
-) -> Iterator[str]:
-    """The settings of these `effects` that differ, by their flags. The specs tell the values of what the user
-    left to the recipe."""
-    for name, setting in SETTINGS.items():
-        if name not in before or setting.effect not in effects or before[name] == now[name]:
-            continue
-        if name in NAMED_VALUES:
-            old, new = old_spec.get(name, before[name]), new_spec.get(name, now[name])
-            for part in dict.fromkeys((*old, *new)):
-                if old.get(part) != new.get(part):
-                    yield _changed(f"{flag_of(name)} {part}", old.get(part), new.get(part))
-        elif name == "size" and "view" in old_spec and "view" in new_spec:
-            if old_spec["view"]["size"] != new_spec["view"]["size"]:
-                yield _changed(flag_of(name), old_spec["view"]["size"], new_spec["view"]["size"])
-        else:
-            yield _changed(flag_of(name), before[name], now[name])
-    old, new = (c["batch_size"] * c.get("accumulate", 1) for c in (before, now))
-    if old != new:
-        yield f"{old} samples a step (--batch-size times --accumulate), now {new}"
-
-
-def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
-    """The values that differ in two trees, each with its path."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for part in dict.fromkeys((*before, *now)):
-            yield from _differences(before.get(part), now.get(part), f"{name}.{part}".lstrip("."))
-    elif _is_list(before) and _is_list(now) and len(before) == len(now):
-        for number, (old, new) in enumerate(zip(before, now, strict=True), 1):
-            yield from _differences(old, new, f"{name}.{number}")
-    elif before != now:
-        yield _changed(name, before, now)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _changed(name: str, before: Any, now: Any) -> str:
-    old, new = _short(before), _short(now)
-    return f"{name} {old}, now {new}" if old != new else f"another {name}"
-
-
-def _short(value: Any) -> str:
-    """A value as text, cut where it is long."""
-    if value is None:
-        return "not given"
-    text = " ".join(map(str, value)) if _is_list(value) else str(value)
-    return text if len(text) <= SHOWN else f"{text[:12]}..."

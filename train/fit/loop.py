@@ -2,22 +2,23 @@
 
 AdamW with a learning rate schedule, clipped gradients, and a running average of the weights, which is
 validated and exported. After each epoch a checkpoint is written from which a run resumes to the same curve.
-`fit` starts or resumes a run; `Trainer` is the run in one process: setup, epochs (see `EpochTrainer`),
-checkpoints, summary.
+`fit` starts or resumes a run; `Trainer` is the run in one process: setup, epochs, steps, checkpoints.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from affectstream.stream.sinks.base import writing
 from affectstream.train.config import FitConfig, write_toml
@@ -25,12 +26,14 @@ from affectstream.train.errors import DataMissing, RunError
 from affectstream.train.fit import checkpoint as files
 from affectstream.train.fit import loggers, machine
 from affectstream.train.fit.checkpoint import BEST, LAST, LOG, SUMMARY
-from affectstream.train.fit.epoch import EpochTrainer
 from affectstream.train.fit.phases import PhaseSpan, phase_spans
-from affectstream.train.fit.train_state import TrainState
+from affectstream.train.fit.resume import bind, check_resume
+from affectstream.train.fit.step_log import MAX_SKIPPED, READ_EVERY, StepLog
+from affectstream.train.fit.train_state import TrainState, UncastBatch
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.metrics import score
-from affectstream.train.recipe import Bindable, Recipe, count_parameters
+from affectstream.train.progress import progress_bar
+from affectstream.train.recipe import Bindable, Recipe, count_parameters, update_ema
 
 EpochCallback = Callable[[int, Mapping[str, float]], None]
 
@@ -115,7 +118,7 @@ class Trainer:
         self.is_main = fabric.is_global_zero
         self.report: loggers.Report = job.report if self.is_main else lambda line: None
         saved = files.load(self.run / LAST) if job.resume and (self.run / LAST).exists() else None
-        self.recipe = self._bind_recipe(resumed=saved is not None)
+        self.recipe = bind(job.recipe, job.data, self.config, resumed=self.run if saved else None)
         self.origin = {
             "recipe": self.recipe.name,
             "setting": self.recipe.spec_dict() if isinstance(self.recipe, Bindable) else None,
@@ -124,13 +127,15 @@ class Trainer:
             "versions": files.versions(),
         }
         if saved is not None:
-            files.check_resume(self.run, self._upgraded(saved), self.origin, self.config)
+            check_resume(self.run, saved, self.origin, self.recipe)
 
         torch.manual_seed(self.config.seed)
         loaders = self.recipe.loaders(job.data, self.config)
         for note in loaders.notes:
             self.report(note)
-        self.valid, batches = loaders.valid, machine.ProcessBatches(loaders.train, fabric)
+        self.valid, self.batches = loaders.valid, machine.ProcessBatches(loaders.train, fabric)
+        self.steps = math.ceil(len(self.batches) / self.config.accumulate)
+        """Steps of the optimizer in an epoch."""
         if isinstance(self.valid, ValidBatches):
             self.valid.move(fabric.device)
         self.state = TrainState(fabric, self.recipe, self.config)
@@ -139,7 +144,10 @@ class Trainer:
             load_pretrained(self.state.network, job.data)
             self.state.average.load_state_dict(self.state.network.state_dict())
         self.spans = phase_spans(self.state.phases, self.config.epochs, self.config.phase_epochs)
-        self.epochs = EpochTrainer(fabric, self.config, self.state, batches, self.run)
+        self.log = StepLog(
+            limit=MAX_SKIPPED if self.config.precision == "16-mixed" else 0,
+            every=1 if fabric.device.type == "cpu" else READ_EVERY,
+        )
 
         if saved is not None:
             with files.version_errors(self.run / LAST, saved):
@@ -154,26 +162,6 @@ class Trainer:
         if self.config.init is not None and saved is None:
             self.state.progress.before = self._validate()
             self.report("before: " + loggers.format_metrics(self.state.progress.before))
-
-    def _bind_recipe(self, *, resumed: bool) -> Recipe:
-        """The recipe, bound to the data set where its network depends on one."""
-        recipe, config = self.job.recipe, self.config
-        if not isinstance(recipe, Bindable):
-            return recipe
-        if not resumed:
-            return recipe.bind(self.job.data, config)
-        # The checkpoint brings the weights: neither --init nor pretrained weights have to be there any more.
-        if config.init is not None:
-            config = replace(config, init=str(self.run))
-        recipe = recipe.bind(self.job.data, config)
-        return recipe.restore(recipe.spec_dict())
-
-    def _upgraded(self, saved: dict[str, Any]) -> dict[str, Any]:
-        """A checkpoint whose setting has every field of this version: older ones lack some."""
-        if not isinstance(self.recipe, Bindable) or saved["recipe"] != self.recipe.name:
-            return saved
-        with files.version_errors(self.run / LAST, saved):
-            return {**saved, "setting": self.recipe.restore(saved["setting"]).spec_dict()}
 
     def train(self) -> dict[str, float]:
         """Train epoch after epoch; returns the metrics of the best one."""
@@ -194,7 +182,7 @@ class Trainer:
                     self.report(f"stopped early: no improvement for {self.config.patience} epochs")
                     break
                 start = time.perf_counter()
-                loss = self.epochs.train(span, epoch)
+                loss = self._train_epoch(span, epoch)
                 metrics = self._validate()
                 seconds = time.perf_counter() - start
                 better = state.end_epoch(epoch, score(metrics, self.config.monitor), seconds)
@@ -226,6 +214,47 @@ class Trainer:
         )
         if span is self.spans[-1] and number < len(phases):
             self.report(f"this run ends before phase {number + 1}: give more --epochs to reach it")
+
+    def _train_epoch(self, span: PhaseSpan, epoch: int) -> float:
+        """Train one epoch; returns the mean loss. For its errors see `machine.named_errors`."""
+        fabric, state, log, count = self.fabric, self.state, self.log, len(self.batches)
+        log.start_epoch()
+        state.trainable.train_mode(span.phase)
+        state.optimizer.zero_grad(set_to_none=True)
+        named = machine.named_errors(self.run, epoch, count, halves=self.config.devices == "1")
+        with named, progress_bar(f"epoch {epoch}", shown=self.is_main) as advance:
+            for index, batch in enumerate(self.batches.epoch(epoch)):
+                step = index // self.config.accumulate
+                first = step * self.config.accumulate
+                end = min(first + self.config.accumulate, count)
+                ends_step = index + 1 == end
+                with fabric.no_backward_sync(state.loss_module, enabled=not ends_step):
+                    loss = state.loss_module(UncastBatch(fabric.to_device(batch)))
+                    log.loss(index, fabric.all_reduce(loss.detach().float(), reduce_op="mean"))
+                    fabric.backward(loss / (end - first))
+                if ends_step:
+                    log.norm(first, self._step(span, epoch, step))
+                advance(index + 1, count, f"loss {log.newest:.4f}")
+            log.read()
+        return log.total / max(1, count)
+
+    def _step(self, span: PhaseSpan, epoch: int, step: int) -> Tensor:
+        """Step `step` of an epoch, of the optimizer and of the average of the weights. Returns the norm of
+        the gradient."""
+        state, config = self.state, self.config
+        state.set_rate(span, (epoch - span.first) * self.steps + step, self.steps)
+        norm = self.fabric.clip_gradients(
+            state.loss_module,
+            state.optimizer,
+            max_norm=config.clip_norm or math.inf,
+            error_if_nonfinite=False,
+        )
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        # At first the average would be mostly the initial weights: let it follow quickly.
+        done = epoch * self.steps + step
+        update_ema(state.average, state.network, min(config.ema_decay, (1 + done) / (10 + done)))
+        return cast(Tensor, norm)
 
     def _validate(self) -> dict[str, float]:
         """Validation metrics of the averaged weights, the same in every process."""

@@ -6,9 +6,11 @@ import gc
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -20,7 +22,9 @@ from torch.utils.checkpoint import checkpoint
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
-from affectstream.train.errors import RunError
+from affectstream.train.errors import RunError, first_line
+from affectstream.train.fit.checkpoint import LAST
+from affectstream.train.fit.step_log import NotFinite
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.recipe import Batch, EpochBatches, Placeable, Shareable
 
@@ -28,6 +32,8 @@ Result = TypeVar("Result")
 
 _MESSAGES = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """In the plain RuntimeErrors of the CPU's allocator and of CUDA's libraries."""
+ONE_SAMPLE = "Expected more than 1 value per channel"
+"""In the message of torch's batch norms."""
 
 
 def make_fabric(config: FitConfig, accelerator: str = "auto") -> Fabric:
@@ -148,6 +154,34 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _MESSAGES)
+
+
+@contextmanager
+def named_errors(run: Path, epoch: int, batches: int, *, halves: bool) -> Iterator[None]:
+    """Name the cause of what ends an epoch of so many batches: `RunError` where the loss or a gradient is not
+    finite or the network cannot be trained with these settings, `TooLarge` where memory is not enough and the
+    batch `halves`."""
+    try:
+        yield
+    except NotFinite as error:
+        kept = f"{run / LAST} holds epoch {epoch - 1}" if epoch else "no epoch was saved"
+        advice = "give --precision bf16-mixed or 32-true, " if error.scaled else ""
+        raise RunError(
+            f"{error.problem} in epoch {epoch}, batch {error.index} of {batches}; {kept}: {advice}lower the "
+            "learning rate, or check that batch"
+        ) from None
+    except (RuntimeError, ValueError, MemoryError) as error:
+        if out_of_memory(error) and halves:
+            raise TooLarge(epoch) from None
+        if isinstance(error, ValueError) and ONE_SAMPLE in str(error):
+            raise RunError(
+                "batch normalization needs more than one sample in a batch: give --batch-size 2 or more"
+            ) from error
+        from torch._dynamo.exc import TorchDynamoException
+
+        if isinstance(error, TorchDynamoException):  # for want of a C++ compiler, for example
+            raise RunError(f"--compile: {first_line(error)}") from error
+        raise
 
 
 def free_memory() -> None:

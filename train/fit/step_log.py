@@ -13,6 +13,9 @@ from torch import Tensor
 
 READ_EVERY = 32
 """Batches between two readings of a GPU's numbers."""
+MAX_SKIPPED = 32
+"""Consecutive steps that a loss scale (FP16) may skip. Each halves the scale: after these it is 2^-32 of
+what it was, so the gradients are not finite for another reason."""
 
 
 class NotFinite(Exception):
@@ -65,18 +68,15 @@ class StepLog:
         numbers = torch.stack([value.detach().float() for *_, value in self._waiting]).tolist()
         waiting, self._waiting, self._batches = self._waiting, [], 0
         for (index, kind, _), number in zip(waiting, numbers, strict=True):
-            if kind == "norm":
-                self._check_norm(index, number)
-            elif not math.isfinite(number):
+            finite = math.isfinite(number)
+            if kind == "loss" and not finite:
                 raise NotFinite(f"the loss is {number}", index)
-            else:
+            if kind == "loss":
                 self.total, self.newest = self.total + number, number
-
-    def _check_norm(self, index: int, norm: float) -> None:
-        self.skipped = 0 if math.isfinite(norm) else self.skipped + 1
-        if self.skipped <= self.limit:
-            return
-        if not self.limit:
-            raise NotFinite(f"the gradient is {norm}", index)
-        problem = f"the gradient is {norm} at every loss scale, in {self.skipped} steps in a row,"
-        raise NotFinite(problem, index, scaled=True)
+            else:
+                self.skipped = 0 if finite else self.skipped + 1
+            if self.skipped > self.limit:
+                scaled = f" at every loss scale, in {self.skipped} steps in a row," * bool(
+                    self.limit
+                )
+                raise NotFinite(f"the gradient is {number}{scaled}", index, scaled=bool(scaled))

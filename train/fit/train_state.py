@@ -16,7 +16,7 @@ from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
 from affectstream.train.fit import machine
 from affectstream.train.fit.phases import PhaseSpan, TrainableParameters, parameter_groups
-from affectstream.train.fit.schedule import Patience, Plateau
+from affectstream.train.fit.schedule import Patience, Plateau, learning_rate
 from affectstream.train.networks.network import Phase
 from affectstream.train.recipe import Batch, Recipe
 
@@ -61,7 +61,7 @@ class TrainState:
 
     def __init__(self, fabric: Fabric, recipe: Recipe, config: FitConfig) -> None:
         """Raises `RunError` where no part of the network supports `config.checkpointing`."""
-        self.fabric = fabric
+        self.fabric, self.config = fabric, config
         self.phases: tuple[Phase, ...] = tuple(getattr(recipe, "phases", ()))
         # Pictures come as rows of pixels: convolutions take this layout without rearranging it.
         self.network = recipe.module().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -106,11 +106,22 @@ class TrainState:
             self.patience = Patience(self.patience.epochs, self.patience.min_delta)
         return self.trainable.enter(span.phase)
 
-    def set_rate(self, rate: float, span: PhaseSpan) -> None:
-        """Set the learning rate of each parameter group to its factor times `rate`."""
-        self.rate = rate
+    def set_rate(self, span: PhaseSpan, step: int, steps: int) -> None:
+        """Set the learning rate of each parameter group to its factor times that of the schedule at step
+        `step` of the phase, with `steps` an epoch."""
+        config = self.config
+        self.rate = learning_rate(
+            config.schedule,
+            step,
+            steps=(span.end - span.first) * steps,
+            steps_per_epoch=steps,
+            warmup_epochs=config.warmup_epochs,
+            peak=config.learning_rate,
+        )
+        if config.schedule == "plateau":
+            self.rate *= self.plateau.scale
         for group, options in zip(self.groups, self.optimizer.param_groups, strict=True):
-            options["lr"] = rate * group.factors[span.number]
+            options["lr"] = self.rate * group.factors[span.number]
 
     def end_epoch(self, epoch: int, metric: float, seconds: float) -> bool:
         """Note the score `metric` of an epoch and its duration; True where it is the best so far."""

@@ -21,13 +21,13 @@ from affectstream.train.fit.checkpoint import (
     LAST,
     SUMMARY,
     dataset_of,
-    flag_differences,
     load,
     load_run,
     read_summary,
 )
 from affectstream.train.fit.loggers import Report, print_line
 from affectstream.train.fit.loop import fit
+from affectstream.train.fit.resume import flag_differences
 from affectstream.train.metrics import metric_title
 from affectstream.train.predict.predictions import Predictor
 from affectstream.train.recipe import Recipe
