@@ -156,17 +156,15 @@ def test_right_stays_right_in_a_mirror() -> None:
 
 
 def test_a_canvas_knows_which_faces_are_visible() -> None:
-    levels = np.random.default_rng(0).integers(0, 256, (220, 200, 3), np.uint8)
-
-    def covered(share: float) -> Faces:
-        canvas = Canvas(220)
-        canvas.paste(levels, np.eye(2, 3), faces=FACE)
-        canvas.paste(levels[: int(140 * share)], np.array([[1.0, 0, 0], [0, 1, 40]]), mask=whole)
-        return canvas.faces()
-
+    levels = np.random.default_rng(0).integers(0, 256, (220, 220, 3), np.uint8)
     for share, certain in ((0.2, [True]), (0.6, [False]), (1.0, [])):
-        whole = np.full((int(140 * share), 200), 255, np.uint8)
-        assert covered(share).certain.tolist() == certain
+        canvas = Canvas(levels)
+        canvas.paste(levels, np.full((220, 220), 255, np.uint8), np.eye(2, 3), FACE)
+        cover = levels[: int(140 * share)]
+        canvas.paste(
+            cover, np.full(cover.shape[:2], 255, np.uint8), np.array([[1.0, 0, 0], [0, 1, 40]])
+        )
+        assert canvas.faces().certain.tolist() == certain
 
 
 def test_loss_is_finite_with_and_without_faces_and_falls() -> None:

@@ -8,7 +8,6 @@ generator. Its heads are about upright, since the whole canvas is turned later.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -23,14 +22,12 @@ from affectstream.train.loader.faces.degrade import (
 )
 from affectstream.train.loader.faces.heads import NO_FACES, ZOOM, Faces, Head
 
-Area = tuple[slice, slice]
-"""Rows and columns of a part of a canvas."""
-WHOLE: Area = (slice(None), slice(None))
-
-MOSAICS = 0.45
-"""Share of the canvases that are head shots side by side."""
-COUNTS = (0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 5, 6, 9)
-"""Heads of the other canvases, each number as often as it stands here."""
+COUNTS = (0, 0, 1, 1, 1, 2, 2, 3, 4, 6, 9, 12)
+"""Heads of a canvas, each number as often as it stands here."""
+FEW, LARGEST, OF_MANY = 2, 1.15, 0.4
+"""Widths of the largest faces in sides of the canvas: of up to `FEW`, and of more."""
+WHOLE_PHOTOS = 0.5
+"""Share of the heads that are pasted as a whole photo; the others are cut out with soft edges."""
 TINY, TINY_SHARE = (10.0, 24.0), 0.15
 """Widths of a few small faces in pixels, and how many they are."""
 SMALLEST_PX = 18.0
@@ -51,40 +48,27 @@ FAINT = 12.0
 class Canvas:
     """A square picture that grows by pasting, with the faces in it and what is visible of each."""
 
-    def __init__(self, side: int) -> None:
-        self.pixels = np.zeros((side, side, 3), np.uint8)
-        self._owner = np.zeros((side, side), np.uint8)
+    def __init__(self, ground: Picture) -> None:
+        """`ground` (S, S, 3) uint8 RGB has no faces."""
+        self.pixels = ground
+        self._owner = np.zeros(ground.shape[:2], np.uint8)
         """The number of the photo that each pixel shows, 0 for none."""
         self._photos: list[Faces] = []
 
     def paste(
-        self,
-        photo: Picture,
-        matrix: NDArray[np.float64],
-        *,
-        faces: Faces = NO_FACES,
-        mask: Picture | None = None,
-        area: Area = WHOLE,
-        border: int = cv2.BORDER_REPLICATE,
+        self, photo: Picture, mask: Picture, matrix: NDArray[np.float64], faces: Faces = NO_FACES
     ) -> None:
-        """Paste an RGB photo under the affine map `matrix` (2, 3), as opaque as `mask` (of its size); without
-        one it fills the `area`, beyond its edges with its `border`."""
+        """Paste an RGB photo under the affine map `matrix` (2, 3), as opaque as `mask` (of its size)."""
         size = self._owner.shape
-        shown = np.asarray(cv2.warpAffine(photo, matrix, size, borderMode=border), np.uint8)
-        solid = np.full(photo.shape[:2], 255, np.uint8)
-        alpha = cv2.warpAffine(solid if mask is None else mask, matrix, size)
-        if mask is not None:
-            share = alpha / np.float32(255)
-            shown = np.asarray(cv2.blendLinear(shown, self.pixels, share, 1 - share), np.uint8)
-        self.pixels[area] = shown[area]
+        shown = cv2.warpAffine(photo, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+        alpha = cv2.warpAffine(mask, matrix, size)
+        share = alpha / np.float32(255)
+        self.pixels = np.asarray(cv2.blendLinear(shown, self.pixels, share, 1 - share), np.uint8)
         self._photos.append(faces.moved(matrix))
-        owner = self._owner[area]
-        if mask is None:
-            owner[:] = 0
-        owner[alpha[area] > 127] = len(self._photos)
+        self._owner[alpha > 127] = len(self._photos)
 
-    def blacken(self, area: Area) -> None:
-        """Paint over a part."""
+    def blacken(self, area: tuple[slice, slice]) -> None:
+        """Paint over some rows and columns."""
         self.pixels[area], self._owner[area] = 0, 0
 
     def faces(self) -> Faces:
@@ -134,17 +118,15 @@ class Canvases:
 
     def make(self, side: int, rng: np.random.Generator) -> tuple[Picture, Faces]:
         """One canvas (side, side, 3) uint8 RGB, dimmed, blurred or noisy, and its faces, about upright."""
-        canvas = Canvas(side)
-        if rng.random() < MOSAICS:
-            self._fill_with_heads(canvas, rng)
-        else:
-            photo, middle = self._part(rng)
-            matrix = _placed(middle, np.full(2, side / 2), _spread(0.35, 2.5, rng), rng)
-            canvas.paste(photo, matrix, border=cv2.BORDER_REFLECT_101)
-            self._clutter(canvas, int(rng.integers(0, 6)), rng)
-            count = COUNTS[int(rng.integers(len(COUNTS)))]
-            for _ in range(count):
-                self._add_head(canvas, 0.9 if count < 3 else 0.4, rng)
+        photo, middle = self._part(rng)
+        matrix = _placed(middle, np.full(2, side / 2), _spread(0.35, 2.5, rng), rng)
+        border = cv2.BORDER_REFLECT_101
+        ground = cv2.warpAffine(photo, matrix, (side, side), borderMode=border)
+        canvas = Canvas(np.asarray(ground, np.uint8))
+        self._clutter(canvas, int(rng.integers(0, 6)), rng)
+        count = COUNTS[int(rng.integers(len(COUNTS)))]
+        for _ in range(count):
+            self._add_head(canvas, LARGEST if count <= FEW else OF_MANY, rng)
         if rng.random() < 0.3:
             self._clutter(canvas, int(rng.integers(1, 4)), rng)
         lit = relit(under_lamps(canvas.pixels, rng), rng)
@@ -154,38 +136,17 @@ class Canvases:
             canvas.blacken((bar, slice(None)) if rng.random() < 0.5 else (slice(None), bar))
         return canvas.pixels, canvas.faces()
 
-    def _fill_with_heads(self, canvas: Canvas, rng: np.random.Generator) -> None:
-        """Head shots side by side, cut at random places: a large one, or dozens of small ones."""
-        side = len(canvas.pixels)
-        parts = max(1, round(side / _spread(45.0, 0.8 * side, rng)))
-        for top, bottom in pairwise(_cuts(side, parts, rng)):
-            for left, right in pairwise(_cuts(side, parts, rng)):
-                width, height = right - left, bottom - top
-                head, scale = self._draw(_spread(0.35, 1.15, rng) * min(width, height), rng)
-                target = (left, top) + rng.uniform(0.2, 0.8, 2) * (width, height)
-                canvas.paste(
-                    head.pixels,
-                    _placed(head.center, target, scale, rng),
-                    faces=head.faces,
-                    area=(slice(top, bottom), slice(left, right)),
-                    border=(cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)[int(rng.integers(2))],
-                )
-                if rng.random() < FACELESS:
-                    self._cover(canvas, target, head.width * scale, rng)
-
     def _add_head(self, canvas: Canvas, largest: float, rng: np.random.Generator) -> None:
-        """Paste a head, at most `largest` sides of the canvas, with soft edges or as the whole photo."""
+        """Paste a head with a face of at most `largest` sides of the canvas."""
         side = len(canvas.pixels)
-        tiny = rng.random() < TINY_SHARE
-        face_px = _spread(*(TINY if tiny else (SMALLEST_PX, largest * side)), rng)
-        head, scale = self._draw(face_px, rng)
+        limits = TINY if rng.random() < TINY_SHARE else (SMALLEST_PX, largest * side)
+        head, scale = self._draw(_spread(*limits, rng), rng)
         axes, soft = rng.uniform(1.1, 1.7, 2) * (1.0, 1.35) * head.width, rng.uniform(0.5, 6.0)
         mask = _ellipse(head.pixels, head.center, axes, soft / scale)
-        if rng.random() < 0.35:
-            mask[1:-1, 1:-1] = 255
+        if rng.random() < WHOLE_PHOTOS:
+            mask[:] = 255
         target = rng.uniform(0.05, 0.95, 2) * side
-        matrix = _placed(head.center, target, scale, rng)
-        canvas.paste(head.pixels, matrix, faces=head.faces, mask=mask)
+        canvas.paste(head.pixels, mask, _placed(head.center, target, scale, rng), head.faces)
         if rng.random() < FACELESS:
             self._cover(canvas, target, head.width * scale, rng)
 
@@ -196,7 +157,7 @@ class Canvases:
         scale = _spread(0.35, 2.5, rng)
         photo, middle = self._part(rng)
         mask = _ellipse(photo, middle, rng.uniform(1.0, 1.5, 2) * px / scale, 0.5 / scale)
-        canvas.paste(photo, _placed(middle, target, scale, rng), mask=mask)
+        canvas.paste(photo, mask, _placed(middle, target, scale, rng))
 
     def _clutter(self, canvas: Canvas, count: int, rng: np.random.Generator) -> None:
         """Cover `count` places."""
@@ -250,11 +211,6 @@ def _placed(
     cosine, sine = np.cos(angle) * scale, np.sin(angle) * scale
     linear = np.array([[cosine * flip * stretch, -sine], [sine * flip * stretch, cosine]])
     return np.column_stack([linear, target - linear @ source])
-
-
-def _cuts(length: int, parts: int, rng: np.random.Generator) -> list[int]:
-    inner = (np.arange(1, parts) + rng.uniform(-0.25, 0.25, parts - 1)) * length / parts
-    return [0, *(int(at) for at in inner), length]
 
 
 def _spread(low: float, high: float, rng: np.random.Generator) -> float:
