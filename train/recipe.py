@@ -40,19 +40,11 @@ class EpochBatches(Protocol):
 
 
 @runtime_checkable
-class Shareable(Protocol):
-    """Training batches that several processes can share among them."""
-
-    def share(self, rank: int, ranks: int) -> EpochBatches:
-        """Batches `rank`, `rank` + `ranks`, ... of each epoch."""
-
-
-@runtime_checkable
 class Placeable(Protocol):
-    """Training batches that can be made on the device that trains on them."""
+    """Training batches that several processes can share among them, each on its device."""
 
-    def on(self, device: torch.device) -> EpochBatches:
-        """These batches, made on `device` as far as they can be; the same ones on the CPU."""
+    def placed(self, device: torch.device, rank: int = 0, ranks: int = 1) -> EpochBatches:
+        """Batches `rank`, `rank` + `ranks`, ... of each epoch, made on `device` as far as they can be."""
 
 
 class Recipe(Protocol):

@@ -26,7 +26,7 @@ from affectstream.train.errors import RunError, first_line
 from affectstream.train.fit.checkpoint import LAST
 from affectstream.train.fit.step_log import NotFinite
 from affectstream.train.loader.batches import ValidBatches
-from affectstream.train.recipe import Batch, EpochBatches, Placeable, Shareable
+from affectstream.train.recipe import Batch, EpochBatches, Placeable
 
 Result = TypeVar("Result")
 
@@ -99,10 +99,13 @@ class ProcessBatches:
                 f"{len(batches)} batches an epoch are not enough for {ranks} devices: give a smaller "
                 "--batch-size"
             )
-        self._start, self._step = rank, ranks
-        if isinstance(batches, Shareable) and ranks > 1:
-            batches, self._start, self._step = batches.share(rank, ranks), 0, 1
-        self._batches = batches.on(fabric.device) if isinstance(batches, Placeable) else batches
+        self._batches, self._start, self._step = batches, rank, ranks
+        if isinstance(batches, Placeable):
+            self._batches, self._start, self._step = (
+                batches.placed(fabric.device, rank, ranks),
+                0,
+                1,
+            )
 
     def __len__(self) -> int:
         return self._count

@@ -18,10 +18,8 @@ from torch import Tensor
 
 SPEED = 0.12
 """Largest change of the speed, as a share."""
-SPEED_SHARE, ROOM_SHARE, LINE_SHARE, NOISE_SHARE, BABBLE_SHARE, COARSE_SHARE = (
-    *(0.6, 0.35, 0.4),
-    *(0.5, 0.2, 0.15),
-)
+SPEED_SHARE, ROOM_SHARE, LINE_SHARE = 0.6, 0.35, 0.4
+NOISE_SHARE, BABBLE_SHARE, COARSE_SHARE = 0.5, 0.2, 0.15
 """Probability of each change, for each row."""
 NOISE_DB = (0.0, 35.0)
 """Ratio of the sound to the added noise."""
@@ -52,13 +50,11 @@ def augment(samples: Tensor, generator: torch.Generator | None = None) -> Tensor
     device = samples.device
 
     def draw(low: float, high: float) -> Tensor:
-        source = device if generator is None else generator.device
-        dice = torch.rand(count, 1, generator=generator, device=source)
-        return dice.to(device) * (high - low) + low
+        dice = torch.rand(count, 1, generator=generator, device=device)
+        return dice * (high - low) + low
 
     def normal(*shape: int) -> Tensor:
-        source = device if generator is None else generator.device
-        return torch.randn(*shape, generator=generator, device=source).to(device)
+        return torch.randn(*shape, generator=generator, device=device)
 
     speed = torch.where(draw(0, 1) < SPEED_SHARE, torch.exp(draw(-SPEED, SPEED)), 1.0)
     changed = change_speed(samples, speed[:, 0])
@@ -161,8 +157,8 @@ def spec_augment(
     mel: Tensor, generator: torch.Generator | None = None, *, bars: int = BARS
 ) -> Tensor:
     """Log-mels (N, B, T) with `bars` bars across frequency and as many across time hidden: their cells get
-    the mean of the row. Without time warping, which helps least. Without a `generator`, torch's own is
-    used."""
+    the mean of the row. Without time warping, which helps least. Without a `generator` (on the device of the
+    mels), torch's own is used."""
     count = len(mel)
     hidden = torch.zeros(mel.shape, dtype=torch.bool, device=mel.device)
     for axis in (1, 2):
@@ -170,9 +166,7 @@ def spec_augment(
         shape[axis] = size = mel.shape[axis]
         index = torch.arange(size, device=mel.device).view(shape)
         for _ in range(bars):
-            dice = torch.rand(
-                2, count, 1, 1, generator=generator, device=generator.device if generator else None
-            ).to(mel.device)
+            dice = torch.rand(2, count, 1, 1, generator=generator, device=mel.device)
             width = dice[0] * MAX_WIDTH * size
             start = dice[1] * (size - width)
             hidden |= (index >= start) & (index < start + width)

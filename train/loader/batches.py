@@ -52,16 +52,18 @@ class NumberedBatches(TorchDataset[Batch]):
     def _load(self, sampler: Any, workers: int) -> DataLoader[Batch]:
         """Batches in the order of `sampler`; always the same loader, whose workers outlive an epoch."""
         if self._loader is None:
-            options: dict[str, Any] = {}
-            if workers:
-                # A forked child would share the open files of the data set, and their positions.
-                options = {"multiprocessing_context": "spawn", "num_workers": workers}
-                options |= {"prefetch_factor": AHEAD, "persistent_workers": True}
-                options["pin_memory"] = torch.cuda.is_available()
-            # The seeds of workers have their own generator: the network's dropout does not depend on them.
-            own = torch.Generator().manual_seed(0)
             self._loader = DataLoader(
-                self, batch_size=None, sampler=sampler, generator=own, **options
+                self,
+                batch_size=None,
+                sampler=sampler,
+                num_workers=workers,
+                # A forked child would share the open files of the data set, and their positions.
+                multiprocessing_context="spawn" if workers else None,
+                prefetch_factor=AHEAD if workers else None,
+                persistent_workers=workers > 0,
+                pin_memory=workers > 0 and torch.cuda.is_available(),
+                # The network's dropout does not depend on the seeds of workers.
+                generator=torch.Generator().manual_seed(0),
             )
         return self._loader
 
@@ -88,17 +90,13 @@ class TrainBatches(NumberedBatches):
     def __len__(self) -> int:
         return self._count
 
-    def on(self, device: torch.device) -> TrainBatches:
-        """These batches for `device`: made there where all samples fit, else made here in advance."""
-        part = copy.copy(self)
-        part._device = device
-        part._moved = device.type != "cpu" and self._samples.move(device)
-        return part
-
-    def share(self, rank: int, ranks: int) -> TrainBatches:
-        """Batches `rank`, `rank` + `ranks`, ... of each epoch, for one of `ranks` training processes."""
+    def placed(self, device: torch.device, rank: int = 0, ranks: int = 1) -> TrainBatches:
+        """Batches `rank`, `rank` + `ranks`, ... of each epoch for `device`: made there where all samples fit,
+        else made here in advance."""
         part = copy.copy(self)
         part._epoch = EpochOrder(self._count, rank, ranks)
+        part._device = device
+        part._moved = device.type != "cpu" and self._samples.move(device)
         return part
 
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -115,25 +113,20 @@ class TrainBatches(NumberedBatches):
         """The batch of (epoch, number)."""
         epoch, number = index
         seed = self._config.seed * 100_003 + epoch
-        picked = self._order(seed)[number * self._size : (number + 1) * self._size]
+        order = _drawn(len(self._samples), self._weights, seed)
+        picked = order[number * self._size : (number + 1) * self._size]
         generator = torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64)
         return self._samples.batch(picked, AugmentState(generator, self._config))
 
-    def _order(self, seed: int) -> list[int]:
-        """The samples of an epoch, by their numbers."""
-        count = len(self._samples)
-        if self._weights is None:
-            return _shuffled(count, seed)
-        generator = torch.Generator().manual_seed(seed)
-        drawn = torch.multinomial(self._weights, count, replacement=True, generator=generator)
-        return cast(list[int], drawn.tolist())
-
 
 @lru_cache(maxsize=1)
-def _shuffled(count: int, seed: int) -> list[int]:
-    """The numbers below `count` in random order."""
+def _drawn(count: int, weights: torch.Tensor | None, seed: int) -> list[int]:
+    """The samples of an epoch: all in random order, or as many drawn with these `weights`."""
     generator = torch.Generator().manual_seed(seed)
-    return cast(list[int], torch.randperm(count, generator=generator).tolist())
+    if weights is None:
+        return cast(list[int], torch.randperm(count, generator=generator).tolist())
+    drawn = torch.multinomial(weights, count, replacement=True, generator=generator)
+    return cast(list[int], drawn.tolist())
 
 
 def in_advance(batches: Iterator[Batch]) -> Iterator[Batch]:

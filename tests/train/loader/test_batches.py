@@ -372,7 +372,7 @@ def test_single_pictures_are_mixed_and_masked_nowhere_on_the_device_of_the_netwo
     kept = shown(data, **window, metadata=())
     assert kept.move(torch.device("cpu"))
     batches = TrainBatches(kept, FitConfig(batch_size=4, mixup=0.4, erasing=0.4, degrading=0.4))
-    here, there = (list(made.epoch(2)) for made in (batches, batches.on(torch.device("cpu"))))
+    here, there = (list(made.epoch(2)) for made in (batches, batches.placed(torch.device("cpu"))))
     assert all(same(a, b) for a, b in zip(here, there, strict=True))
     assert "video_mask" not in here[0]
 
@@ -384,7 +384,7 @@ def test_single_pictures_are_augmented_on_the_gpu_alike_each_time(tmp_path):
     data = Dataset(write(tmp_path / "set", made))
     window = {"modalities": ("video",), "size": 64, "one_frame": True, "tokenizer": ""}
     config = FitConfig(batch_size=4, mixup=0.4, erasing=0.4, degrading=0.4)
-    batches = TrainBatches(shown(data, **window, metadata=()), config).on(torch.device("cuda"))
+    batches = TrainBatches(shown(data, **window, metadata=()), config).placed(torch.device("cuda"))
     first, again = list(batches.epoch(1)), list(batches.epoch(1))
     assert all(part.is_cuda for batch in first for part in batch.values())
     assert all(same(a, b) for a, b in zip(first, again, strict=True))
@@ -573,7 +573,7 @@ def test_a_set_that_has_none_of_a_modality_is_refused(modality, tmp_path):
 
 def test_the_shares_of_several_processes_make_up_an_epoch(data):
     whole = TrainBatches(shown(data), PLAIN)
-    shares = [whole.share(rank, 2) for rank in range(2)]
+    shares = [whole.placed(torch.device("cpu"), rank, 2) for rank in range(2)]
     batches, parts = list(whole.epoch(3)), [list(share.epoch(3)) for share in shares]
     assert len(batches) == sum(len(part) for part in parts) == 2
     for number, batch in enumerate(batches):
