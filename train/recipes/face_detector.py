@@ -1,8 +1,8 @@
 """`face_detector`: the small face detector of the embedded bundle, YuNet that has learned to turn its head.
 
 It starts as YuNet and learns from YuNet: what YuNet answers on an upright picture, the network has to answer
-on the picture turned by any angle, with the answer turned along. So nothing has to be labeled, and upright
-faces are found as before.
+on the picture turned by any angle and seen by a worse camera, with the answer turned along. So nothing has to
+be labeled, and upright faces are found as before.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from affectstream.stream.faces.detection.yunet import (
     decode_proposals,
     nms,
 )
+from affectstream.train.errors import DataMissing
 from affectstream.train.loader.batches import to_device
 from affectstream.train.loader.faces.batches import SIDES, CanvasBatches, canvas_batch
 from affectstream.train.loader.faces.canvases import Canvases
-from affectstream.train.loader.faces.heads import YUNET, find_heads
-from affectstream.train.loader.faces.photos import free_pictures, read_crops, read_photos
+from affectstream.train.loader.faces.photos import YUNET, free_pictures, read_crops, read_photos
 from affectstream.train.networks.yunet import YuNet, by_cell, read_yunet
 from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.onnx.onnx_export import to_onnx
@@ -43,10 +43,8 @@ VALID_SIZE = 16
 """Canvases of a validation batch."""
 THRESHOLD = 0.6
 """Score of a face in validation."""
-KNOWN = 0.85
-"""Least target of the cells at the center of a face that has to be found: the teacher misses small ones."""
-SIZES = {8: (0.0, 44.0), 16: (40.0, 150.0), 32: (130.0, math.inf)}
-"""Mean sides, in pixels, of the faces that YuNet finds best by the cells of each stride."""
+WEAK = 0.3
+"""Score of the teacher from which a face may be found or not; from `THRESHOLD` on it has to be found."""
 TAUGHT = 0.25
 """Score of the teacher from which a cell also learns its box and landmarks."""
 
@@ -67,16 +65,18 @@ class FaceDetectorRecipe:
     )
 
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
-        """Photos in memory (0.6 GB) with the faces that YuNet finds in them."""
+        """Photos in memory (0.6 GB). Raises `DataMissing` without them or without YuNet."""
+        if not (data / YUNET).exists():
+            raise DataMissing(f"the teacher is missing: expected YuNet's graph as {data / YUNET}")
+        teacher = read_yunet(data / YUNET).eval().requires_grad_(False).grids
         free = free_pictures(data / BACKGROUNDS)
         sides = zip(read_photos(data), read_crops(data), strict=True)
-        train, held = (Canvases(find_heads(*side, data), free) for side in sides)
-        valid = [
-            canvas_batch(held, VALID_SIZE, np.random.default_rng([2024, k]), SIDES[k % len(SIDES)])
-            for k in range(VALID_BATCHES)
-        ]
-        teacher = read_yunet(data / YUNET).eval().requires_grad_(False)
-        return Loaders(CanvasBatches(train, teacher.grids, config), valid)
+        train, held = (Canvases(*side, free) for side in sides)
+        valid = []
+        for k in range(VALID_BATCHES):
+            rng, side = np.random.default_rng([2024, k]), SIDES[k % len(SIDES)]
+            valid.append(canvas_batch(held, teacher, VALID_SIZE, side, rng))
+        return Loaders(CanvasBatches(train, teacher, config), valid)
 
     def module(self) -> nn.Module:
         """The network, random weights."""
@@ -93,20 +93,14 @@ class FaceDetectorRecipe:
         found = torch.cat([by_cell(grid) for grid in grids], 1).float()
         cells = _cells(*batch["turned"].shape[2:]).to(found.device)
         scores, taught = _turned_answers(batch)
-        face, central, around = _known(cells, batch["faces"])
-        unseen = around & (scores.prod(2).sqrt() < TAUGHT)
-        scores = torch.where(central.unsqueeze(2), scores.clamp(min=KNOWN), scores)
         # The teacher learned `cls` at faces only; `obj` tells where these are.
         sure = scores.prod(2).sqrt()
         cross = F.binary_cross_entropy_with_logits(found[..., :2], scores, reduction="none")
         hard = 0.25 + (found[..., :2].detach().sigmoid() - scores).abs()
         hard = hard * torch.stack([0.1 + sure, torch.ones_like(sure)], 2)
-        cross = (cross * hard)[~unseen].sum()
+        cross = (cross * hard).sum()
         picture, cell = (sure >= TAUGHT).nonzero(as_tuple=True)
         weight, rows = sure[picture, cell], taught[picture, cell]
-        # What is known of a face is more exact than what the teacher sees of it from afar.
-        known = batch["faces"][picture, face[picture, cell], :14]
-        rows = torch.where(central[picture, cell].unsqueeze(1), known, rows)
         boxes, points = _decoded(found[picture, cell], cells[cell])
         side = (rows[:, 2:4] - rows[:, :2]).prod(1).sqrt().unsqueeze(1)
         distance = distance_box_iou_loss(boxes / side, rows[:, :4] / side)
@@ -131,9 +125,12 @@ class FaceDetectorRecipe:
             outputs = dict(zip(YUNET_OUTPUTS, found_by_cell, strict=True))
             height, width = batch["turned"].shape[2:]
             found = decode_proposals(outputs, height, width, THRESHOLD)
-            for proposals, rows in zip(found, batch["faces"].numpy(), strict=True):
-                kept = proposals.pick(nms(proposals.boxes, proposals.scores, 0.3))
-                compared.append(_compared(kept, rows[rows[:, 14] >= 0]))
+            scores, rows = _turned_answers(batch)
+            for mine, sure, taught in zip(found, scores.prod(2).sqrt(), rows, strict=True):
+                seen = sure >= WEAK
+                boxes, points = taught[seen].numpy()[:, :4], taught[seen].numpy()[:, 4:]
+                theirs = Proposals(boxes, points.reshape(-1, 5, 2), sure[seen].numpy())
+                compared.append(_compared(_best(mine), _best(theirs)))
         hits, total, false, misplaced = (sum(column) for column in zip(*compared, strict=True))
         recall, precision = hits / max(1, total), hits / max(1, hits + false)
         return {
@@ -184,25 +181,6 @@ def _turned_answers(batch: Batch) -> tuple[Tensor, Tensor]:
     return torch.cat(scores, 1), torch.cat(rows, 1)
 
 
-def _known(cells: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each cell (N, C): the nearest face that has to be found, whether the cell is at its center and has
-    the stride for its size, and whether it is around such a cell. `faces` is (N, K, 15)."""
-    stride = cells[:, 2].view(1, -1, 1)
-    limits = cells.new_tensor([SIZES[s] for s in STRIDES])
-    low, high = limits[(cells[:, 2] / STRIDES[0]).log2().long()].T.view(2, 1, -1, 1)
-    box, certain = faces[..., :4], faces[:, None, :, 14] == 1
-    half = (box[..., 2:] - box[..., :2]).clamp(min=1.0)[:, None] / 2
-    side = 2 * half.prod(3).sqrt()
-    centers = ((cells[:, :2] + 0.5) * cells[:, 2:]).view(1, -1, 1, 2)
-    away = (centers - (box[:, None, :, :2] + half)).norm(dim=3)
-    nearest = (away / side).where(certain, torch.inf).min(2).indices
-    reach = torch.maximum(0.75 * stride, 0.15 * side)
-    fits = certain & (side >= low) & (side < high)
-    central = fits & (away <= reach)
-    around = certain & (away <= 2 * reach) & (side >= 0.7 * low) & (side < 1.4 * high)
-    return nearest, central.any(2), around.any(2) & ~central.any(2)
-
-
 def _grid_cells(height: int, width: int) -> Tensor:
     """Column and row (C, 2) of every cell of a grid, in row order."""
     row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
@@ -230,23 +208,25 @@ def _decoded(found: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat([center - half, center + half], -1), points
 
 
-def _compared(found: Proposals, rows: np.ndarray) -> tuple[int, int, int, float]:
+def _best(found: Proposals) -> Proposals:
+    return found.pick(nms(found.boxes, found.scores, 0.3))
+
+
+def _compared(found: Proposals, taught: Proposals) -> tuple[int, int, int, float]:
     """Matches, faces that have to be found, false positives and summed landmark error of one picture. A box
-    that overlaps a face that may be found or not counts as neither. `rows` is (K, 15)."""
-    hits, error, explained = 0, 0.0, np.zeros(len(found.scores), bool)
-    for row in rows:
-        shared = box_iou(row[:4], found.boxes)
-        if row[14] == 0:  # partly hidden: its box is a matter of taste
-            explained |= shared >= 0.2
+    that overlaps a face that may be found or not counts as neither."""
+    hits, total, error, explained = 0, 0, 0.0, np.zeros(len(found.scores), bool)
+    for box, points, score in zip(taught.boxes, taught.landmarks, taught.scores, strict=True):
+        shared = box_iou(box, found.boxes)
+        explained |= shared >= (0.5 if score >= THRESHOLD else 0.2)
+        if score < THRESHOLD:
             continue
-        explained |= shared >= 0.5
+        total += 1
         if shared.max(initial=0.0) >= 0.5:
             hits += 1
-            offsets = found.landmarks[int(shared.argmax())] - row[4:14].reshape(5, 2)
-            error += float(
-                np.linalg.norm(offsets, axis=1).mean() / math.sqrt(np.prod(row[2:4] - row[:2]))
-            )
-    return hits, int((rows[:, 14] == 1).sum()), int((~explained).sum()), error
+            away = np.linalg.norm(found.landmarks[int(shared.argmax())] - points, axis=1).mean()
+            error += float(away / math.sqrt(np.prod(box[2:] - box[:2])))
+    return hits, total, int((~explained).sum()), error
 
 
 RECIPE = FaceDetectorRecipe()

@@ -14,7 +14,7 @@ from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.bundle.shapes import YUNET_OUTPUTS
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.train.errors import DataError
-from affectstream.train.loader.faces.heads import YUNET
+from affectstream.train.loader.faces.photos import YUNET
 from affectstream.train.networks.yunet import BRIGHT, MOST, brightened, read_yunet
 
 

@@ -1,4 +1,4 @@
-"""The face detector's recipe: faces known on canvases, a loss that falls, an engine of any size."""
+"""The face detector's recipe: canvases, answers that turn with them, a loss that falls, any size."""
 
 import copy
 from dataclasses import replace
@@ -18,21 +18,26 @@ import torch.nn.functional as F  # noqa: N812
 from affectstream.engines.bundle.shapes import YUNET_OUTPUTS
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.detection.detect import Detector, DetectorSpec
-from affectstream.stream.faces.detection.yunet import STRIDES, decode_proposals
+from affectstream.stream.faces.detection.yunet import STRIDES
+from affectstream.train.config import FitConfig
 from affectstream.train.errors import DataMissing
-from affectstream.train.evaluate.parts.detector import roll_between, turn_boxes
-from affectstream.train.loader.faces.batches import CanvasBatches, turn_canvas
-from affectstream.train.loader.faces.canvases import Canvas, Canvases
+from affectstream.train.evaluate.parts.detector import turn_boxes
+from affectstream.train.fit.loop import fit
+from affectstream.train.loader.faces.batches import CanvasBatches, canvas_batch, turn_canvas
+from affectstream.train.loader.faces.canvases import Canvases
 from affectstream.train.loader.faces.degrade import Picture
-from affectstream.train.loader.faces.heads import YUNET, Faces, Head, thinned
-from affectstream.train.loader.faces.photos import free_pictures, is_held, read_photos
+from affectstream.train.loader.faces.photos import YUNET, free_pictures, is_held, read_photos
 from affectstream.train.networks.yunet import PARTS, read_yunet
-from affectstream.train.recipe import Batch
-from affectstream.train.recipes.face_detector import RECIPE, _decoded, _turned_answers
+from affectstream.train.recipe import Batch, Loaders
+from affectstream.train.recipes.face_detector import (
+    RECIPE,
+    FaceDetectorRecipe,
+    _decoded,
+    _turned_answers,
+)
 
 TEACHER = tuple(f"teacher_{stride}" for stride in STRIDES)
 POINTS = np.array([[60, 80], [120, 80], [90, 110], [65, 140], [115, 140]], np.float32)
-FACE = Faces(np.array([[30, 40, 150, 180]], np.float32), POINTS[None], np.array([True]))
 
 
 @pytest.fixture(scope="module")
@@ -43,38 +48,46 @@ def free() -> list[Picture]:
 @pytest.fixture(scope="module")
 def canvases(free: list[Picture]) -> Canvases:
     rng = np.random.default_rng(0)
-    heads = [Head(rng.integers(0, 256, (200 + 9 * k, 180), np.uint8), FACE) for k in range(3)]
-    return Canvases(heads, free)
+    photos = [rng.integers(0, 256, (200 + 9 * k, 180, 3), np.uint8) for k in range(3)]
+    return Canvases(photos, [rng.integers(0, 256, (48, 48), np.uint8)], free)
 
 
 def lesson(side: int) -> Batch:
-    """A batch of two pictures with a face each, and a face that may be found or not, and what a teacher
-    answers at random."""
-    faces = torch.full((2, 3, 15), -1.0)
-    for column, sure in ((0, 1.0), (1, 0.0)):
-        faces[:, column, :4] = torch.tensor([8.0, 4.0, 36.0, 44.0]) + 30.0 * column
-        faces[:, column, 4:14] = torch.arange(10.0) + 14.0 + 30.0 * column
-        faces[:, column, 14] = sure
+    """A batch of two pictures for which a teacher answers at random."""
     pictures = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8)
     sizes = {f"teacher_{stride}": (2, 16, side // stride, side // stride) for stride in STRIDES}
     return {
         "turned": pictures,
         "turn": torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]).expand(2, 2, 3),
-        "faces": faces,
         **{name: torch.randn(size) for name, size in sizes.items()},
     }
 
 
+def nothing_seen(side: int) -> dict[str, torch.Tensor]:
+    """The same where the teacher sees no face."""
+    batch = dict(lesson(side))
+    for name in TEACHER:
+        batch[name] = torch.full_like(batch[name], -9.0)
+    return batch
+
+
 def test_canvases_are_a_function_of_the_seed(canvases: Canvases) -> None:
-    first = [canvases.make(96, np.random.default_rng([1, k])) for k in range(12)]
-    again = [canvases.make(96, np.random.default_rng([1, k])) for k in range(12)]
-    for (picture, faces), (same, likewise) in zip(first, again, strict=True):
+    first, again = (
+        [canvases.make(96, np.random.default_rng([1, k])) for k in range(12)] for _ in range(2)
+    )
+    for picture, same in zip(first, again, strict=True):
         assert picture.shape == (96, 96, 3)
         assert picture.dtype == np.uint8
         np.testing.assert_array_equal(picture, same)
-        np.testing.assert_array_equal(faces.landmarks, likewise.landmarks)
-    assert len({picture.tobytes() for picture, _ in first}) == 12
-    assert any(len(faces.boxes) for _, faces in first)
+    assert len({picture.tobytes() for picture in first}) == 12
+
+
+def test_small_pictures_serve_for_small_faces() -> None:
+    """White crops of 48 pixels over black pictures, at most twice as large, and squeezed or stretched."""
+    black, white = np.zeros((300, 300, 3), np.uint8), np.full((48, 48), 255, np.uint8)
+    made = Canvases([black], [white], [black])
+    shares = [(made.make(400, np.random.default_rng(k)) > 0).mean() for k in range(30)]
+    assert 0 < max(shares) < 12 * (2.5 * 48 / 400) ** 2
 
 
 def test_workers_make_the_same_batches(canvases: Canvases) -> None:
@@ -83,7 +96,7 @@ def test_workers_make_the_same_batches(canvases: Canvases) -> None:
     workers = replace(config, workers=2)
     ahead = list(islice(CanvasBatches(canvases, shrunk, workers).epoch(3), 4))
     for batch, likewise in zip(alone, ahead, strict=True):
-        assert set(batch) == {"upright", "turned", "turn", "faces", *TEACHER}
+        assert set(batch) == {"turned", "turn", *TEACHER}
         for name, values in batch.items():
             assert torch.equal(values, likewise[name])
 
@@ -91,36 +104,7 @@ def test_workers_make_the_same_batches(canvases: Canvases) -> None:
 def shrunk(pictures: torch.Tensor) -> list[torch.Tensor]:
     """Stands in for a teacher: grids of the mean brightness."""
     grids = (F.avg_pool2d(pictures, stride)[:, :1].expand(-1, 16, -1, -1) for stride in STRIDES)
-    return list(grids)
-
-
-def test_the_dark_need_not_be_found(free: list[Picture]) -> None:
-    coarse = np.random.default_rng(0).integers(0, 256, (10, 9), np.uint8)
-    levels = np.asarray(cv2.resize(coarse, (180, 200)), np.uint8)
-    shares = []
-    for pixels in (levels, np.full((200, 180), 3, np.uint8)):
-        made = Canvases([Head(pixels, FACE)], free)
-        found = [made.make(160, np.random.default_rng(k))[1] for k in range(40)]
-        certain = np.concatenate([faces.certain for faces in found])
-        shares.append(certain.mean())
-    assert shares[0] > 0.5 > shares[1]
-
-
-def test_small_pictures_serve_for_small_faces(free: list[Picture]) -> None:
-    rng = np.random.default_rng(0)
-    crop = Head(rng.integers(0, 256, (200, 180), np.uint8), FACE, zoom=0.5)
-    for k in range(20):
-        faces = Canvases([crop], free).make(256, np.random.default_rng(k))[1]
-        sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
-        assert (np.sqrt(sides.prod(1)) < 160).all()
-
-
-def test_every_turned_head_is_kept_and_a_third_of_the_others() -> None:
-    heads = [Head(np.zeros((9, 9), np.uint8), FACE, turned=0.5 * (k % 4 == 0)) for k in range(24)]
-    kept = thinned(heads)
-    assert sum(head.turned > 0 for head in kept) == 6
-    assert sum(head.turned == 0 for head in kept) == 6
-    assert all(head in heads for head in kept)
+    return [grid / 32 - 6 for grid in grids]
 
 
 def test_pictures_in_a_folder_join_the_free_ones(tmp_path: Path) -> None:
@@ -131,40 +115,8 @@ def test_pictures_in_a_folder_join_the_free_ones(tmp_path: Path) -> None:
 
 
 def test_canvases_need_pictures(free: list[Picture]) -> None:
-    with pytest.raises(ValueError, match="found 0 heads"):
-        Canvases([], free)
-
-
-@pytest.mark.parametrize("degrees", [-120, -30, 20, 90])
-def test_landmarks_turn_with_the_head(degrees: float) -> None:
-    angle = np.deg2rad(degrees)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    turned = FACE.moved(np.column_stack([0.5 * turn, (7.0, 9.0)]))
-    assert roll_between(POINTS, turned.landmarks[0]) == pytest.approx(degrees, abs=0.01)
-    np.testing.assert_allclose(
-        turned.boxes[0].reshape(2, 2).mean(0), 0.5 * turn @ (90, 110) + (7, 9), atol=1e-4
-    )
-    if degrees == 90:
-        np.testing.assert_allclose(turned.boxes[0, 2:] - turned.boxes[0, :2], (70, 60), atol=1e-4)
-
-
-def test_right_stays_right_in_a_mirror() -> None:
-    """The subject's right eye is on the left of the picture, before and after."""
-    points = FACE.moved(np.array([[-1.0, 0, 180], [0, 1, 0]])).landmarks[0]
-    assert points[0, 0] < points[1, 0]
-    assert points[3, 0] < points[4, 0]
-
-
-def test_a_canvas_knows_which_faces_are_visible() -> None:
-    levels = np.random.default_rng(0).integers(0, 256, (220, 220, 3), np.uint8)
-    for share, certain in ((0.2, [True]), (0.6, [False]), (1.0, [])):
-        canvas = Canvas(levels)
-        canvas.paste(levels, np.full((220, 220), 255, np.uint8), np.eye(2, 3), FACE)
-        cover = levels[: int(140 * share)]
-        canvas.paste(
-            cover, np.full(cover.shape[:2], 255, np.uint8), np.array([[1.0, 0, 0], [0, 1, 40]])
-        )
-        assert canvas.faces().certain.tolist() == certain
+    with pytest.raises(ValueError, match="found 0 photos"):
+        Canvases([], [], free)
 
 
 def test_loss_is_finite_with_and_without_faces_and_falls() -> None:
@@ -179,8 +131,7 @@ def test_loss_is_finite_with_and_without_faces_and_falls() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.95 * losses[0]
-    nothing = {**batch, "faces": torch.full((2, 3, 15), -1.0)}
-    assert np.isfinite(RECIPE.loss(module, nothing).item())
+    assert np.isfinite(RECIPE.loss(module, nothing_seen(96)).item())
 
 
 class Fixed(torch.nn.Module):
@@ -209,11 +160,9 @@ class Fixed(torch.nn.Module):
 @pytest.mark.parametrize("quarters", range(4))
 def test_what_the_teacher_answers_turns_with_the_picture(quarters: int) -> None:
     side = 64
-    batch = dict(lesson(side))
-    for stride in STRIDES:
-        grid = torch.full((2, 16, side // stride, side // stride), -9.0)
-        grid[:, 2:] = torch.randn(2, 14, *grid.shape[2:])
-        batch[f"teacher_{stride}"] = grid
+    batch = nothing_seen(side)
+    for name in TEACHER:
+        batch[name][:, 2:] = torch.randn(2, 14, *batch[name].shape[2:])
     batch["teacher_8"][:, :2, 1, 6] = 9.0
     middle = (side - 1) / 2
     matrix = cv2.getRotationMatrix2D((middle, middle), 90 * quarters, 1.0)
@@ -230,16 +179,16 @@ def test_what_the_teacher_answers_turns_with_the_picture(quarters: int) -> None:
     np.testing.assert_allclose(rows[0, cell.item(), 4:], places.ravel(), atol=1e-3)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_canvases_turn_with_their_faces(seed: int) -> None:
-    """A bright spot at each landmark is bright in the turned picture."""
+@pytest.mark.parametrize("seed", range(6))
+def test_canvases_turn_as_their_map_says(seed: int) -> None:
+    """A bright spot is bright in the turned picture."""
     picture = np.zeros((200, 200, 3), np.uint8)
     for x, y in POINTS.astype(int):
         picture[y - 1 : y + 2, x - 1 : x + 2] = 255
-    turned, matrix, faces = turn_canvas(picture, FACE, np.random.default_rng(seed))
+    turned, matrix = turn_canvas(picture, np.random.default_rng(seed))
     assert turned.shape == picture.shape
     assert matrix.shape == (2, 3)
-    for x, y in faces.landmarks[0].round().astype(int):
+    for x, y in (POINTS @ matrix[:, :2].T + matrix[:, 2]).round().astype(int):
         assert turned[y, x].min() > 120
 
 
@@ -254,16 +203,53 @@ def test_training_starts_from_yunet(data_root: Path) -> None:
         assert torch.equal(mine, theirs)
 
 
-def test_validation_knows_the_faces_and_leaves_uncertain_ones_out() -> None:
-    batch = lesson(96)
-    outputs = dict(zip(YUNET_OUTPUTS, Fixed(1.0)(batch["turned"].permute(0, 2, 3, 1)), strict=True))
-    found = decode_proposals({k: v.numpy() for k, v in outputs.items()}, 96, 96, 0.5)[0]
-    np.testing.assert_allclose(found.boxes[0], batch["faces"][0, 0, :4], atol=1e-4)
-    metrics = RECIPE.validate(Fixed(1.0), [batch])
+def seen_by_the_teacher(score: float) -> Batch:
+    """The face of `Fixed`, in the raw values of the teacher."""
+    batch = nothing_seen(96)
+    outputs = dict(
+        zip(YUNET_OUTPUTS, Fixed(score)(batch["turned"].permute(0, 2, 3, 1)), strict=True)
+    )
+    cell = batch["teacher_8"][:, :, 3, 2]
+    cell[:, :2] = torch.logit(torch.tensor(score))
+    cell[:, 2:] = torch.cat([outputs["bbox_8"], outputs["kps_8"]], 2)[:, 3 * 12 + 2]
+    return batch
+
+
+def test_validation_asks_for_the_teachers_faces_and_leaves_uncertain_ones_out() -> None:
+    sure, unsure = seen_by_the_teacher(0.99), seen_by_the_teacher(0.5)
+    metrics = RECIPE.validate(Fixed(1.0), [sure])
     assert metrics == pytest.approx({"f1": 1, "recall": 1, "alarms": 0, "landmarks": 0}, abs=1e-5)
-    assert RECIPE.validate(Fixed(0.0), [batch])["recall"] == 0.0
-    nothing = {**batch, "faces": torch.full((2, 3, 15), -1.0)}
-    assert RECIPE.validate(Fixed(1.0), [nothing])["alarms"] == 1.0
+    assert RECIPE.validate(Fixed(0.0), [sure])["recall"] == 0.0
+    assert RECIPE.validate(Fixed(1.0), [unsure])["alarms"] == 0.0
+    assert RECIPE.validate(Fixed(0.0), [sure, unsure])["recall"] == 0.0
+    assert RECIPE.validate(Fixed(1.0), [nothing_seen(96)])["alarms"] == 1.0
+
+
+def test_it_trains_and_resumes(
+    canvases: Canvases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("affectstream.train.loader.faces.batches.STEPS", 2)
+
+    class Taught(FaceDetectorRecipe):
+        def loaders(self, data: Path, config: FitConfig) -> Loaders:
+            valid = [canvas_batch(canvases, shrunk, 2, 128, np.random.default_rng(0))]
+            return Loaders(CanvasBatches(canvases, shrunk, config), valid)
+
+        def load_pretrained(self, module: torch.nn.Module, data: Path) -> None:
+            """Random weights."""
+
+    config = replace(RECIPE.defaults, epochs=2, batch_size=2)
+    found = fit(
+        Taught(), replace(config, epochs=1), tmp_path, tmp_path / "run", report=lambda _: None
+    )
+    assert next(iter(found)) == "f1"
+    fit(Taught(), config, tmp_path, tmp_path / "run", resume=True, report=lambda _: None)
+    assert len((tmp_path / "run/log.csv").read_text().splitlines()) == 3
+
+
+def test_missing_teacher_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataMissing, match="the teacher is missing"):
+        RECIPE.loaders(tmp_path, RECIPE.defaults)
 
 
 def test_engine_takes_any_size_and_number(tmp_path: Path) -> None:

@@ -26,8 +26,7 @@ from affectstream.stream.faces.detection.upright import find_at_any_angle
 from affectstream.stream.faces.detection.yunet import box_iou
 from affectstream.stream.faces.face import Face
 from affectstream.train.errors import DataMissing
-from affectstream.train.loader.faces.heads import YUNET
-from affectstream.train.loader.faces.photos import read_photos
+from affectstream.train.loader.faces.photos import YUNET, read_photos
 from affectstream.train.metrics import line
 
 FACE = 0.7

@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 
 
+def degraded(picture: Picture, rng: np.random.Generator) -> Picture:
+    """An RGB picture under other light, blurred, noisy and compressed."""
+    lit = relit(under_lamps(picture, rng), rng)
+    return noisy_jpeg(blurred(lit, rng, 1.8), rng, (0.2, 9), (0.25, 85))
+
+
 def relit(picture: Picture, rng: np.random.Generator) -> Picture:
     """Another exposure and gamma, and one side in the shade."""
     if rng.random() < 0.6:

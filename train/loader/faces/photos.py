@@ -21,8 +21,8 @@ from affectstream.train.loader.faces.squares import person_number
 
 HELD_SHARE = 0.05
 """Share of the people kept for validation."""
-CROP_SCALE = 2
-"""Crops are enlarged by this factor, so that YuNet finds their faces."""
+YUNET = "models/yunet_n_dynamic.onnx"
+"""The teacher, in the data folder."""
 FREE_PX = 640
 """Longest side of a picture without people."""
 FREE_PICTURES = (
@@ -53,12 +53,11 @@ def read_photos(root: Path) -> tuple[list[Picture], list[Picture]]:
 
 
 def read_crops(root: Path) -> tuple[list[Picture], list[Picture]]:
-    """Crops of FER2013, (96, 96) uint8 grey, to train on and to validate on; none without ``fer2013.zip``."""
+    """Crops of FER2013, (48, 48) uint8 grey, to train on and to validate on; none without ``fer2013.zip``."""
     sides: tuple[list[Picture], list[Picture]] = ([], [])
     archive = root / "fer2013.zip"
     for name, blob in _in_archive(archive, ".png") if archive.exists() else ():
-        small = _decoded(name, blob, cv2.IMREAD_GRAYSCALE)
-        sides[not name.startswith("train/")].append(_scaled(small, CROP_SCALE, cv2.INTER_CUBIC))
+        sides[not name.startswith("train/")].append(_decoded(name, blob, cv2.IMREAD_GRAYSCALE))
     return sides
 
 
@@ -77,7 +76,9 @@ def free_pictures(folder: Path | None = None) -> list[Picture]:
     for picture in found:
         levels = picture.astype(np.uint8) * 255 if picture.dtype == bool else picture
         levels = levels[..., :3] if levels.ndim == 3 else np.repeat(levels[..., None], 3, 2)
-        free.append(_scaled(levels, min(1.0, FREE_PX / max(levels.shape)), cv2.INTER_AREA))
+        scale = min(1.0, FREE_PX / max(levels.shape))
+        small = cv2.resize(levels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        free.append(np.asarray(small, np.uint8))
     return free
 
 
@@ -91,10 +92,6 @@ def _decoded(name: str, blob: bytes, kind: int = cv2.IMREAD_COLOR_RGB) -> Pictur
     if picture is None:
         raise ValueError(f"{name}: not a picture that OpenCV can read")
     return np.asarray(picture, np.uint8)
-
-
-def _scaled(picture: Picture, factor: float, how: int) -> Picture:
-    return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=how), np.uint8)
 
 
 def _in_archive(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
