@@ -22,12 +22,12 @@ from torch import Tensor
 
 from affectstream.stream.sinks.base import writing
 from affectstream.train.config import FitConfig, write_toml
-from affectstream.train.errors import DataMissing, RunError
+from affectstream.train.errors import RunError
 from affectstream.train.fit import checkpoint as files
 from affectstream.train.fit import loggers, machine
 from affectstream.train.fit.checkpoint import BEST, LAST, LOG, SUMMARY
 from affectstream.train.fit.phases import PhaseSpan, phase_spans
-from affectstream.train.fit.resume import bind, check_resume
+from affectstream.train.fit.resume import bind, check_new, check_resume
 from affectstream.train.fit.step_log import MAX_SKIPPED, READ_EVERY, StepLog
 from affectstream.train.fit.train_state import TrainState, UncastBatch
 from affectstream.train.loader.batches import ValidBatches
@@ -71,15 +71,9 @@ def fit(
     holds a run that may not be overwritten or resumed, or where the loss is not finite.
     """
     loggers.check_tracker(track)
-    if (run / LAST).exists() and not resume:
-        if isinstance(recipe, Bindable):  # what is wrong with the data or the settings comes first
-            recipe.bind(data, config)
-        elif not data.is_dir():
-            raise DataMissing(f"{data} is no folder: expected the data sets of {recipe.name} in it")
-        raise RunError(
-            f"{run} already holds a run: continue it with --resume, or choose another folder with --runs"
-        )
-    if resume and not (run / LAST).exists():
+    if not resume:
+        check_new(recipe, config, data, run)
+    elif not (run / LAST).exists():
         report(f"{run} holds no finished epoch: the run starts from the beginning")
     job = Job(recipe, config, data, run, resume, report, on_epoch, track)
     try:
@@ -230,10 +224,11 @@ class Trainer:
                 ends_step = index + 1 == end
                 with fabric.no_backward_sync(state.loss_module, enabled=not ends_step):
                     loss = state.loss_module(UncastBatch(fabric.to_device(batch)))
-                    log.loss(index, fabric.all_reduce(loss.detach().float(), reduce_op="mean"))
+                    mean = fabric.all_reduce(loss.detach().float(), reduce_op="mean")
+                    log.push("loss", index, cast(Tensor, mean))
                     fabric.backward(loss / (end - first))
                 if ends_step:
-                    log.norm(first, self._step(span, epoch, step))
+                    log.push("norm", first, self._step(span, epoch, step))
                 advance(index + 1, count, f"loss {log.newest:.4f}")
             log.read()
         return log.total / max(1, count)

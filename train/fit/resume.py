@@ -1,4 +1,4 @@
-"""Whether a run may be resumed with these settings, and the recipe that it goes on with."""
+"""Whether a run may be started, or resumed with these settings, and the recipe that it goes on with."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from affectstream.train.config import SETTINGS, Effect, FitConfig, flag_of
-from affectstream.train.errors import RunError
+from affectstream.train.errors import DataMissing, RunError
 from affectstream.train.fit.checkpoint import LAST, check_recipe, dataset_of, version_errors
 from affectstream.train.recipe import Bindable, Recipe
 
@@ -16,6 +16,20 @@ NAMED_VALUES = ("options", "weights")
 """Settings that are mappings; the recipe's spec holds them with all defaults filled in."""
 SHOWN = 40
 """Characters of a value in a message; a longer one is a hash, or the text of a file."""
+
+
+def check_new(recipe: Recipe, config: FitConfig, data: Path, run: Path) -> None:
+    """Raise `RunError` where `run` holds a run already; `DataMissing`, `DataError` or `OptionError` first for
+    what is wrong with the data or the settings."""
+    if not (run / LAST).exists():
+        return
+    if isinstance(recipe, Bindable):
+        recipe.bind(data, config)
+    elif not data.is_dir():
+        raise DataMissing(f"{data} is no folder: expected the data sets of {recipe.name} in it")
+    raise RunError(
+        f"{run} already holds a run: continue it with --resume, or choose another folder with --runs"
+    )
 
 
 def bind(recipe: Recipe, data: Path, config: FitConfig, *, resumed: Path | None) -> Recipe:

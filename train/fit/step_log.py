@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-READ_EVERY = 32
-"""Batches between two readings of a GPU's numbers."""
+READ_EVERY = 64
+"""Numbers of a GPU that are read at once: a loss and perhaps a norm a batch."""
 MAX_SKIPPED = 32
 """Consecutive steps that a loss scale (FP16) may skip. Each halves the scale: after these it is 2^-32 of
 what it was, so the gradients are not finite for another reason."""
@@ -34,31 +35,24 @@ class StepLog:
     limit: int
     """Consecutive steps that a loss scale may skip; 0 without a loss scale: then no norm may be infinite."""
     every: int
-    """Batches between two readings."""
+    """Numbers that are read at once."""
     skipped: int = 0
     """Consecutive steps so far whose gradient is not finite, over all epochs."""
     total: float = 0.0
     """Sum of the losses of this epoch that were read."""
     newest: float = math.nan
     """The newest loss that was read."""
-    _waiting: list[tuple[int, str, Tensor]] = field(default_factory=list)
-    _batches: int = 0
+    _waiting: list[tuple[str, int, Tensor]] = field(default_factory=list)
 
     def start_epoch(self) -> None:
         """Forget the losses and what waits."""
-        self.total, self.newest, self._waiting, self._batches = 0.0, math.nan, [], 0
+        self.total, self.newest, self._waiting = 0.0, math.nan, []
 
-    def loss(self, index: int, value: Tensor) -> None:
-        """Take the loss of batch `index`. Raises `NotFinite`, on a GPU later than on the CPU."""
-        self._waiting.append((index, "loss", value))
-        self._batches += 1
-        if self._batches >= self.every:
-            self.read()
-
-    def norm(self, index: int, value: Tensor) -> None:
-        """Take the gradient norm of the step that began with batch `index`. Raises as `loss`."""
-        self._waiting.append((index, "norm", value))
-        if self.every == 1:
+    def push(self, kind: Literal["loss", "norm"], index: int, value: Tensor) -> None:
+        """Take the loss of batch `index`, or the gradient norm of the step that began with it. Raises
+        `NotFinite`, on a GPU later than on the CPU."""
+        self._waiting.append((kind, index, value))
+        if len(self._waiting) >= self.every:
             self.read()
 
     def read(self) -> None:
@@ -66,17 +60,20 @@ class StepLog:
         if not self._waiting:
             return
         numbers = torch.stack([value.detach().float() for *_, value in self._waiting]).tolist()
-        waiting, self._waiting, self._batches = self._waiting, [], 0
-        for (index, kind, _), number in zip(waiting, numbers, strict=True):
+        waiting, self._waiting = self._waiting, []
+        for (kind, index, _), number in zip(waiting, numbers, strict=True):
             finite = math.isfinite(number)
-            if kind == "loss" and not finite:
-                raise NotFinite(f"the loss is {number}", index)
-            if kind == "loss":
-                self.total, self.newest = self.total + number, number
-            else:
+            if kind == "norm":
                 self.skipped = 0 if finite else self.skipped + 1
-            if self.skipped > self.limit:
-                scaled = f" at every loss scale, in {self.skipped} steps in a row," * bool(
-                    self.limit
-                )
-                raise NotFinite(f"the gradient is {number}{scaled}", index, scaled=bool(scaled))
+                if self.skipped > self.limit:
+                    raise self._bad_gradient(number, index)
+            elif not finite:
+                raise NotFinite(f"the loss is {number}", index)
+            else:
+                self.total, self.newest = self.total + number, number
+
+    def _bad_gradient(self, norm: float, index: int) -> NotFinite:
+        if not self.limit:
+            return NotFinite(f"the gradient is {norm}", index)
+        problem = f"the gradient is {norm} at every loss scale, in {self.skipped} steps in a row,"
+        return NotFinite(problem, index, scaled=True)

@@ -20,18 +20,15 @@ def speaker_features(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The features `names` of every row (n, D) float32, and which of them are known (n, D) bool. The listener
     is the other participant of the dialogue who spoke last before the row."""
+    columns = (dataset.column(name).tolist() for name in ("age", "gender"))
     people = [
-        [age / 100.0, *(math.nan if gender is None else float(gender == g) for g in GENDERS)]
-        for age, gender in zip(
-            *(dataset.column(n).tolist() for n in ("age", "gender")), strict=True
-        )
+        (age / 100.0, *(math.nan if gender is None else float(gender == g) for g in GENDERS))
+        for age, gender in zip(*columns, strict=True)
     ]
-    own, unknown = (
-        np.asarray(people, np.float32),
-        np.full((1, 1 + len(GENDERS)), np.nan, np.float32),
-    )
-    listeners = [len(own) if row is None else row for row in find_listeners(dataset)]
-    numbers = np.hstack([own, np.concatenate([own, unknown])[listeners]])
+    nobody = (math.nan,) * (1 + len(GENDERS))
+    table = np.asarray([*people, nobody], np.float32)
+    listeners = [-1 if row is None else row for row in find_listeners(dataset)]
+    numbers = np.hstack([table[:-1], table[listeners]])
     picked = numbers[:, [SPEAKER_FEATURES.index(name) for name in names]]
     known = ~np.isnan(picked)
     return np.where(known, picked, 0.0).astype(np.float32), known

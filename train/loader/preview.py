@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.io import wavfile
 from torch import Tensor
 
 from affectstream.stream.media.types import SAMPLE_RATE
@@ -116,9 +116,6 @@ def _write_sheet(path: Path, sheet: list[list[NDArray[np.uint8]]]) -> Path:
 
 
 def _write_wav(path: Path, samples: NDArray[np.float32]) -> Path:
-    with writing(path), wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(encode_audio(samples))
+    with writing(path):
+        wavfile.write(path, SAMPLE_RATE, np.frombuffer(encode_audio(samples), "<i2"))
     return path

@@ -14,8 +14,8 @@ from affectstream.train.fit.step_log import NotFinite, StepLog
 def log_of(losses, norms, every, limit=0):
     log = StepLog(limit, every)
     for index, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
-        log.loss(index, torch.tensor(loss))
-        log.norm(index, torch.tensor(norm))
+        log.push("loss", index, torch.tensor(loss))
+        log.push("norm", index, torch.tensor(norm))
     log.read()
     return log
 
@@ -55,7 +55,7 @@ def test_only_consecutive_skipped_steps_count(norms, most):
         newest = norms[max(0, index - most) : index + 1]
         ends = len(newest) == most + 1 and not any(map(math.isfinite, newest))
         try:
-            log.norm(index, torch.tensor(norm))
+            log.push("norm", index, torch.tensor(norm))
         except NotFinite:
             assert ends
         else:
