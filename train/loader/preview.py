@@ -50,24 +50,28 @@ def preview(
     dataset = Dataset(data)
     rows = dataset.rows_of(split)
     generator = torch.Generator().manual_seed(seed)
-    chosen = {what: rows[has_modality(dataset, what)[rows]] for what in ("video", "voice")}
-    if not any(len(found) for found in chosen.values()):
+    with_video, with_voice = (
+        rows[has_modality(dataset, what)[rows]] for what in ("video", "voice")
+    )
+    if not len(with_video) and not len(with_voice):
         raise DataError(
             f"data set {dataset.info.name!r}: none of the {len(rows)} samples of split {split} has "
             "pictures or sound; words are not augmented"
         )
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
-    for what, make in (("video", _frames), ("voice", _sound)):
-        if len(found := chosen[what]):
-            # Spread over the split: neighbours in a data set are often of one recording.
-            picked = [int(found[number]) for number in pictures.pick_evenly(len(found), count)]
-            yield from make(dataset, picked, output, generator, seconds)
+    # Spread over the split: neighbours in a data set are often of one recording.
+    video, voice = (
+        [int(found[number]) for number in pictures.pick_evenly(len(found), count)]
+        for found in (with_video, with_voice)
+    )
+    if video:
+        yield _frames(dataset, video, output, generator)
+    if voice:
+        yield from _sound(dataset, voice, output, generator, seconds)
 
 
-def _frames(
-    dataset: Dataset, rows: list[int], output: Path, generator: torch.Generator, _: float
-) -> Iterator[Path]:
+def _frames(dataset: Dataset, rows: list[int], output: Path, generator: torch.Generator) -> Path:
     sheet = []
     for row in rows:
         crops = dataset[row].crops
@@ -77,7 +81,7 @@ def _frames(
         changed = pictures.augment(many, torch.arange(VARIANTS), generator)
         tiles = torch.cat([picture.unsqueeze(0), changed]).round().to(torch.uint8).numpy()
         sheet.append([resize(tile, max(_TILE, tile.shape[0])) for tile in tiles])
-    yield _write_sheet(output / FRAMES, sheet)
+    return _write_sheet(output / FRAMES, sheet)
 
 
 def _sound(
