@@ -10,7 +10,7 @@ from rich.console import Console
 
 from affectstream.stream import exits
 from affectstream.stream.batch.output.outcome import Outcome
-from affectstream.stream.batch.output.report import print_summary, summarize, write_failures
+from affectstream.stream.batch.output.report import print_summary, write_across
 from affectstream.stream.batch.output.resume import remaining
 from affectstream.stream.batch.output.storage import Storage
 from affectstream.stream.batch.plan.durations import durations
@@ -147,8 +147,7 @@ def score_batch(
         )
         return result
     try:
-        write_failures(storage, result.outcomes)
-        summarize(storage)
+        write_across(storage, result.outcomes)
     finally:  # on a full disk too
         print_summary(console, result.outcomes, time.monotonic() - began_s, storage)
     return result

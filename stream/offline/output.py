@@ -12,7 +12,6 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from operator import methodcaller
@@ -21,7 +20,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import onnxruntime
-from filelock import FileLock, Timeout
 
 from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.engines.cache.atomic import replacing, write_atomic
@@ -32,6 +30,7 @@ from affectstream.stream.events import SCHEMA, Stream, utc_timestamp
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.media.types import Cue
 from affectstream.stream.offline.failure import TRACEBACK, Failure, FailureKind
+from affectstream.stream.offline.folder_lock import lock_folder, unlock_folder
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.results.origin import Origin
@@ -41,7 +40,6 @@ from affectstream.stream.sinks.base import FileSink, writing
 from affectstream.stream.sinks.by_format import FILE_SINKS, file_writer
 from affectstream.stream.sinks.whole import RECORDING_WRITERS, RecordingWriter
 
-_LOCK = ".lock"
 _PACKAGES = ("affectstream", "av", "numpy")
 
 
@@ -80,7 +78,7 @@ class OutputFolder:
         with writing(folder):
             _check_inputs(folder, results, inputs)
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder, patience_s)
+            self._lock = lock_folder(folder, patience_s)
         origin = Origin.of(recognizer.bundle, stream, self._options)
         self._collector = Collector(origin) if self._writers else None
         try:
@@ -141,20 +139,13 @@ class OutputFolder:
     def _write_run(self, run: dict[str, Any]) -> None:
         with writing(self.folder / RUN):
             write_atomic(self.folder / RUN, run_json(run))
-        self._unlock()
+        unlock_folder(self._lock)
 
     def discard(self) -> None:
         """Remove everything unfinished."""
         for sink in self._sinks:
             sink.discard()
-        self._unlock()
-
-    def _unlock(self) -> None:
-        if self._lock is not None and self._lock.is_locked:
-            # Removed first: afterwards the file may already be the lock of another process.
-            with suppress(OSError):
-                (self.folder / _LOCK).unlink(missing_ok=True)
-            self._lock.release()
+        unlock_folder(self._lock)
 
     def _run_document(
         self, source: Path | str, failure: Failure | None, ended: Stream | None = None
@@ -213,30 +204,7 @@ class OutputFolder:
     ) -> None:
         if error is not None:
             self.discard()
-        self._unlock()
-
-
-def _locked(folder: Path, patience_s: float) -> FileLock | None:
-    """The lock of `folder`, held; None on a file system without locks.
-
-    Raises `OutputError` if another process has it for longer than `patience_s`.
-    """
-    # Any thread may release it: the thread of a sink commits.
-    lock = FileLock(folder / _LOCK, timeout=patience_s, thread_local=False)
-    try:
-        lock.acquire()
-        while not (
-            folder / _LOCK
-        ).exists():  # its last owner removed the file while this one opened it
-            lock.release()
-            lock.acquire()
-    except Timeout:
-        raise OutputError(
-            f"{folder} is being written by another process: wait for it, or choose another --output"
-        ) from None
-    except NotImplementedError:
-        return None
-    return lock
+        unlock_folder(self._lock)
 
 
 def _check_inputs(folder: Path, results: Iterable[str], inputs: Iterable[Path]) -> None:

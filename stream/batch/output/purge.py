@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from affectstream.engines.cache.digest import sha256
 from affectstream.stream.batch.output.identity import valid_text
-from affectstream.stream.batch.output.report import FAILURES, summarize, write_failures
+from affectstream.stream.batch.output.report import FAILURES, write_across
 from affectstream.stream.batch.output.storage import FolderStorage
 from affectstream.stream.batch.output.traces import Traces, texts_of
 from affectstream.stream.batch.plan.task import hashed_name
@@ -79,8 +79,7 @@ def purge(recording: Path, output: Path) -> Purge:
     others = {name: run for name, run in runs.items() if name not in found}
     removed = [one for name in found for one in _remove(output, name)]
     if found:
-        write_failures(storage, ())
-        summarize(storage)
+        write_across(storage, forgets=found.__contains__)
     traces = Traces(_own(found, recording, content), _theirs(others))
     files = [path for path in sorted(output.rglob("*")) if path.is_file()]
     left, unread = list[Path](), list[Path]()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -13,46 +14,94 @@ from rich.table import Table
 from affectstream.stream.batch.output.outcome import Outcome
 from affectstream.stream.batch.output.resume import outcome_of
 from affectstream.stream.batch.output.storage import Storage
+from affectstream.stream.offline.failure import Failure
 from affectstream.stream.summary.files import SUMMARY_FILES, write_summary
 
 FAILURES = "failures.csv"
+_COLUMNS = ("recording", "status", "kind", "reason")
+Run = tuple[str, dict[str, Any]]
+"""The name of a recording and its `run.json`."""
 _MAX_SHOWN = 10
 
 
-def summarize(storage: Storage) -> None:
-    """Write the summary of all recordings in `storage`; of a single one there is nothing to compare.
+def write_across(
+    storage: Storage,
+    outcomes: Iterable[Outcome] = (),
+    forgets: Callable[[str], bool] = lambda name: False,
+) -> None:
+    """Write `failures.csv` and the summary of all recordings in `storage`, from their results.
 
-    Of several shards, the last one to end sees everything. Raises `OutputError`.
+    `outcomes` are those of this run: a recording whose results could not be written has nothing that says so.
+    Such lines of other runs stay, but for the names that `forgets` is true of. Runs that end together lose
+    nothing of each other; see `Storage.rebuild`. Raises `OutputError`.
     """
-    scored = list(storage.runs())
-    if len(scored) > 1:
-        with storage.summarized([name for name, _ in scored]) as folder:
-            write_summary(folder, scored)
+    ours = list(outcomes)
+
+    def build() -> None:
+        runs = list(storage.runs())
+        _write_failures(storage, runs, ours, forgets)
+        _summarize(storage, runs)
+
+    storage.rebuild(build)
+
+
+def _summarize(storage: Storage, runs: Sequence[Run]) -> None:
+    """Write the summary; of a single recording there is nothing to compare."""
+    if len(runs) > 1:
+        with storage.summarized([name for name, _ in runs]) as folder:
+            write_summary(folder, runs)
         return
     for name in SUMMARY_FILES:  # of recordings that are no longer there
         storage.remove(name)
 
 
-def write_failures(storage: Storage, outcomes: Iterable[Outcome]) -> None:
-    """Write `failures.csv`: every recording in `storage` that is not complete, and why.
-
-    It holds what earlier runs and other shards left there, and `outcomes`. The same results give the same
-    bytes.
-    """
+def _write_failures(
+    storage: Storage,
+    runs: Iterable[Run],
+    outcomes: Iterable[Outcome],
+    forgets: Callable[[str], bool],
+) -> None:
+    """Write every recording that is not complete, and why. The same results give the same bytes."""
     found = {
-        name: outcome
-        for name, run in storage.runs()
+        _shown(name): outcome
+        for name, run in runs
         if (outcome := outcome_of(name, run)) is not None
     }
-    found |= {outcome.name: outcome for outcome in outcomes}
+    unwritten = {name: one for name, one in _unwritten(storage).items() if not forgets(name)}
+    # Another run may have scored it since.
+    found = unwritten | found
+    for outcome in outcomes:
+        name = _shown(outcome.name)
+        if name not in found or _is_unwritten(outcome):
+            found[name] = outcome
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(("recording", "status", "kind", "reason"))
+    table.writerow(_COLUMNS)
     for name in sorted(found):
-        outcome = found[name]
-        if outcome.failure is not None:
-            table.writerow((name, outcome.status, outcome.failure.kind, outcome.failure.reason))
+        failure = found[name].failure
+        if failure is not None:
+            table.writerow((name, found[name].status, failure.kind, failure.reason))
     storage.write(FAILURES, text.getvalue().encode("utf-8", "replace"))
+
+
+def _unwritten(storage: Storage) -> dict[str, Outcome]:
+    """The recordings in `failures.csv` whose results could not be written, by name."""
+    text = (storage.read(FAILURES) or b"").decode("utf-8", "replace")
+    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if len(row) == len(_COLUMNS)]
+    return {
+        name: Outcome(name, "failed", Failure("output", reason))
+        for name, _, kind, reason in rows
+        if kind == "output"
+    }
+
+
+def _is_unwritten(outcome: Outcome) -> bool:
+    return outcome.failure is not None and outcome.failure.kind == "output"
+
+
+def _shown(name: str) -> str:
+    """A name as a file in UTF-8 can hold it."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def print_summary(

@@ -1,0 +1,93 @@
+"""Results in a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from affectstream.engines.cache.atomic import write_atomic
+from affectstream.stream.batch.output.storage_protocol import Storage, run_document
+from affectstream.stream.offline.folder_lock import lock_folder, unlock_folder
+from affectstream.stream.results.scored import RUN
+from affectstream.stream.sinks.base import writing
+
+_PATIENCE_S = 600.0
+"""How long to wait for other runs that end at the same time."""
+
+
+class FolderStorage(Storage):
+    """A folder of this machine or one that machines share. Results are made where they stay."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    @property
+    def local(self) -> Path:
+        """The folder."""
+        return self.folder
+
+    def read_run(self, name: str) -> dict[str, Any] | None:
+        """See `Storage`."""
+        try:
+            return run_document((self.folder / name / RUN).read_bytes())
+        except OSError:
+            return None
+
+    def runs(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """See `Storage`."""
+        for folder, folders, files in os.walk(self.folder):
+            folders.sort()
+            name = Path(folder).relative_to(self.folder).as_posix()
+            if RUN in files and (run := self.read_run(name)) is not None:
+                folders.clear()
+                yield name, run
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """See `Storage`."""
+        yield self.folder
+
+    def publish(self, scratch: Path, name: str) -> None:
+        """See `Storage`."""
+        return
+
+    def write(self, filename: str, content: bytes) -> None:
+        """See `Storage`."""
+        path = self.folder / filename
+        with writing(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, content)
+
+    def read(self, filename: str) -> bytes | None:
+        """See `Storage`."""
+        path = self.folder / filename
+        with writing(path):
+            return path.read_bytes() if path.is_file() else None
+
+    def remove(self, filename: str) -> None:
+        """See `Storage`."""
+        with writing(self.folder / filename):
+            (self.folder / filename).unlink(missing_ok=True)
+
+    def rebuild(self, build: Callable[[], None]) -> None:
+        """See `Storage`. One process at a time."""
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = lock_folder(self.folder, _PATIENCE_S)
+            try:
+                for partial in self.folder.glob("*.tmp"):  # of a run that was killed
+                    partial.unlink(missing_ok=True)
+                build()
+            finally:
+                unlock_folder(lock)
+
+    @contextmanager
+    def summarized(self, names: Sequence[str]) -> Iterator[Path]:
+        """See `Storage`."""
+        yield self.folder
