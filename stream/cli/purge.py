@@ -17,30 +17,48 @@ def purge(
         ),
     ],
     output: Annotated[
-        Path,
+        str,
         typer.Option(
-            "--output", "-o", help="The folder that results were written to.", show_default=False
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="The folder, or the address of the object store, that results were written to.",
+            show_default=False,
         ),
     ],
+    explanations: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--explanations",
+            metavar="FOLDER",
+            help="Another folder with explanations; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Remove all results of one recording, and check that nothing is left of it.
+    """Remove all results and explanations of one recording, and check that nothing is left of it.
 
     What was removed goes to stdout as JSON, with the hash of each file, to keep as a record. Exits with code
-    3 if a file in the folder still names the recording or cannot be searched, and with 4 if there was nothing
-    to remove.
+    3 if a file in the folder still names the recording or cannot be searched, or if the store may keep what
+    was removed, and with 4 if there was nothing to remove.
 
     Example: [bold]affectstream purge interview.mp4 --output results[/bold]
+
+    Example: [bold]affectstream purge interview.mp4 --output results --explanations why[/bold]
     """
     import msgspec
     from rich.console import Console
 
     from affectstream.stream import exits
     from affectstream.stream.batch.output.purge import purge as remove
+    from affectstream.stream.batch.output.storage import storage_at
     from affectstream.stream.errors import OptionError
 
-    if not output.is_dir():
-        raise OptionError(f"{output}: there is no such folder of results")
-    done = remove(recording, output)
+    for place in (output, *(explanations or ())):
+        local = storage_at(place).local
+        if local is not None and not local.is_dir():
+            raise OptionError(f"{place}: there is no such folder of results")
+    done = remove(recording, output, explanations or ())
     typer.echo(msgspec.json.format(msgspec.json.encode(done), indent=2).decode())
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     if done.left:
@@ -50,7 +68,9 @@ def purge(
             f"error: these files could not be searched for {done.recording}: {', '.join(done.unread)}; "
             "remove them, or let the command that wrote them end"
         )
-    if done.left or done.unread:
+    for reason in done.kept:
+        console.print(f"error: removed, but perhaps not gone: {reason}")
+    if done.left or done.unread or done.kept:
         raise typer.Exit(exits.PARTLY)
     if not done.removed:
         console.print(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from affectstream.engines.cache.atomic import write_atomic
 from affectstream.stream.batch.output.storage_protocol import Storage, run_document
+from affectstream.stream.errors import OutputError
 from affectstream.stream.offline.folder_lock import lock_folder, unlock_folder
 from affectstream.stream.results.scored import RUN
 from affectstream.stream.sinks.base import writing
@@ -70,6 +71,38 @@ class FolderStorage(Storage):
         with writing(path):
             return path.read_bytes() if path.is_file() else None
 
+    def files(self) -> list[str]:
+        """See `Storage`. Links are files."""
+        found = [path for path in self.folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+        return sorted(path.relative_to(self.folder).as_posix() for path in found)
+
+    def erase(self, filename: str) -> bytes:
+        """See `Storage`."""
+        path = self.folder / filename
+        with _removing(path):
+            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+            path.unlink()
+        return content
+
+    def prune(self, folder: str) -> None:
+        """See `Storage`."""
+        place = self.folder / folder
+        with _removing(place):
+            for inner in sorted((path for path in place.rglob("*") if path.is_dir()), reverse=True):
+                _remove_if_empty(inner)
+            for one in (place, *place.parents):
+                if one == self.folder or not _remove_if_empty(one):
+                    break
+
+    def erase_versions(self, filename: str) -> None:
+        """See `Storage`. A folder has none."""
+        return
+
+    @property
+    def keeps(self) -> None:
+        """None: a folder keeps nothing."""
+        return None
+
     def remove(self, filename: str) -> None:
         """See `Storage`."""
         with writing(self.folder / filename):
@@ -91,3 +124,22 @@ class FolderStorage(Storage):
     def summarized(self, names: Sequence[str]) -> Iterator[Path]:
         """See `Storage`."""
         yield self.folder
+
+
+def _remove_if_empty(folder: Path) -> bool:
+    if folder.is_dir() and any(folder.iterdir()):
+        return False
+    with suppress(FileNotFoundError):
+        folder.rmdir()
+    return True
+
+
+@contextmanager
+def _removing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot remove {error.filename or path}: {error.strerror or error}; mend that and run the same "
+            "command again"
+        ) from error

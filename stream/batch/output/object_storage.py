@@ -15,6 +15,7 @@ from typing import Any
 
 from affectstream.engines.extras import Extra, install_hint
 from affectstream.stream.batch.output.storage_protocol import Storage, run_document
+from affectstream.stream.batch.output.store_versions import StoreVersions
 from affectstream.stream.errors import OptionError, OutputError
 from affectstream.stream.report.people_file import PEOPLE
 from affectstream.stream.results.scored import EVENTS, READINGS, RUN
@@ -50,6 +51,7 @@ class ObjectStorage(Storage):
                 f"{url}: {error}; expected a folder, or an address such as s3://bucket/results"
             ) from error
         self._url = url.rstrip("/")
+        self._versions_of = StoreVersions(self._files, self._url)
 
     def __str__(self) -> str:
         return self._url
@@ -114,6 +116,33 @@ class ObjectStorage(Storage):
             build()
             if self._versions() == before:
                 return
+
+    def files(self) -> list[str]:
+        """See `Storage`."""
+        start = len(self._root.rstrip("/")) + 1
+        with self._sending("read"):
+            return sorted(path[start:] for path in self._existing())
+
+    def erase(self, filename: str) -> bytes:
+        """See `Storage`."""
+        content = self.read(filename)
+        self.remove(filename)
+        self._versions_of.erase(self._path(filename), newest=True)
+        return content or b""
+
+    def prune(self, folder: str) -> None:
+        """See `Storage`. A store has no folders, but versions of what is no longer in one."""
+        if not self._existing(folder):
+            self._versions_of.erase(self._path(folder, ""), newest=True)
+
+    def erase_versions(self, filename: str) -> None:
+        """See `Storage`."""
+        self._versions_of.erase(self._path(filename), newest=False)
+
+    @property
+    def keeps(self) -> str | None:
+        """See `Storage`."""
+        return self._versions_of.keeps
 
     def remove(self, filename: str) -> None:
         """See `Storage`."""

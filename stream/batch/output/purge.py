@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,18 +12,24 @@ from typing import Any
 import pyarrow as pa
 
 from affectstream.engines.cache.digest import sha256
+from affectstream.stream.batch.output.belonging import (
+    ExplainedRecording,
+    explanation_files,
+    is_named_after,
+    paths_of,
+    unfinished,
+)
 from affectstream.stream.batch.output.identity import valid_text
 from affectstream.stream.batch.output.report import FAILURES, write_across
-from affectstream.stream.batch.output.storage import FolderStorage
+from affectstream.stream.batch.output.storage import Storage, storage_at
 from affectstream.stream.batch.output.traces import Traces, texts_of
-from affectstream.stream.batch.plan.task import hashed_name
 from affectstream.stream.errors import OptionError, OutputError
-from affectstream.stream.explain.explanation import DOCUMENT as EXPLANATION
 from affectstream.stream.options import valid_name
 from affectstream.stream.results.scored import RUN
 from affectstream.stream.summary.files import SUMMARY_FILES
 
-_EXPLAINED = re.compile(r"explanation\.|(?:face|frame|voice)\w*\.png")
+_AT_ONCE = 4
+"""Files that are searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Removed:
     """One file that is no more."""
 
     path: str
-    """In the output."""
+    """In the output; with its folder if it lay elsewhere."""
     bytes: int
     sha256: str
 
@@ -44,132 +49,128 @@ class Purge:
     recording: str
     removed: tuple[Removed, ...]
     searched: int
-    """Files of the output that were searched for the recording's path, name in the output, and hash."""
+    """Files that were searched for the recording's path, name in the output, and hash."""
     left: tuple[str, ...]
-    """Files of the output that still name it."""
+    """Files that still name it."""
     unread: tuple[str, ...]
-    """Files of the output that could not be searched, such as a table that a killed run left unfinished."""
+    """Files that could not be searched, such as a table that a killed run left unfinished."""
+    kept: tuple[str, ...] = ()
+    """Why what was removed may still be there, of stores that keep it."""
 
 
-def purge(recording: Path, output: Path) -> Purge:
+def purge(recording: Path, output: str | Path, explanations: Iterable[str | Path] = ()) -> Purge:
     """Remove every result of `recording` from `output`, and write the files about all recordings anew.
 
-    Results belong to a recording if they were made from its path, or from a file of the same content, so a
-    recording that was moved, renamed or deleted since is found too. What a killed run has left of it is found
-    by the path of its folder. `recording` may also be the name of the folder of results in `output`.
-    Afterwards every file in `output` is searched for it, within tables and compressed columns too. Raises
-    `OptionError` if `output` is the folder of a single recording, and `OutputError` if something cannot be
-    removed.
+    `output` is a folder or the address of an object store, and `explanations` are others that hold
+    explanations of recordings. Results and explanations belong to a recording if they were made from its
+    path, or from a file of the same content, so a recording that was moved, renamed or deleted since is found
+    too. What a killed run has left of it is found by the path of its folder. `recording` may also be the name
+    of the folder of results in `output`. Afterwards every file in these places is searched for it, within
+    tables and compressed columns too. Raises `OptionError` if `output` is the folder of a single recording,
+    and `OutputError` if something cannot be removed.
     """
-    if (output / RUN).is_file():
+    storage = storage_at(output)
+    if storage.read(RUN) is not None:
         raise OptionError(
             f"{output} holds the results of one recording: give --output the folder above it, with the files "
             "about all recordings"
         )
-    storage = FolderStorage(output)
     # All empty files have the same content.
     has_content = recording.is_file() and recording.stat().st_size > 0
     content = sha256(recording) if has_content else None
     runs = dict(storage.runs())
     found = {
-        name: run for name, run in runs.items() if _belongs(name, run, recording, output, content)
+        name: run for name, run in runs.items() if _belongs(name, run, recording, storage, content)
     }
-    _check_own_output(found, output)
-    found |= {name: {} for name in _unfinished(storage, recording)}
+    files = storage.files()
+    _check_own_output(found, files, storage)
+    found |= {name: {} for name in unfinished(files, runs, recording)}
     others = {name: run for name, run in runs.items() if name not in found}
-    removed = [one for name in found for one in _remove(output, name)]
-    if found:
-        write_across(storage, forgets=found.__contains__)
+    of_it = ExplainedRecording(recording, content, found, others)
+    removed = [one for name in found for one in _remove(storage, name, files)]
+    # Also where somebody has removed the results, or a purge was killed before this.
+    if found or storage.read(FAILURES) is not None:
+        write_across(storage, forgets=lambda name: name in found or is_named_after(name, recording))
+        for name in (FAILURES, *SUMMARY_FILES):
+            storage.erase_versions(name)
+    places = [storage, *(storage_at(one) for one in explanations)]
     traces = Traces(_own(found, recording, content), _theirs(others))
-    files = [path for path in sorted(output.rglob("*")) if path.is_file()]
-    left, unread = list[Path](), list[Path]()
-    for path in files:
-        try:
-            if traces.are_in(path):
-                left.append(path)
-        except (OSError, pa.ArrowException):
-            unread.append(path)
-    explained = {path.parent for path in left if path.name == EXPLANATION}
-    left = [path for path in files if path in left or _is_explanation(path, explained)]
-    searched = len(files) - len(unread)
+    left, unread, searched = list[str](), list[str](), 0
+    for place in places:
+        start = "" if place is storage else f"{place}/"
+        explained = explanation_files(place, of_it)
+        removed += [_erase(place, name, start) for name in explained]
+        for folder in {PurePosixPath(name).parent for name in explained} - {PurePosixPath()}:
+            place.prune(str(folder))
+        names, cannot, count = _search(place, traces)
+        left += [start + name for name in names]
+        unread += [start + name for name in cannot]
+        searched += count
+    kept = dict.fromkeys(place.keeps for place in places if removed and place.keeps)
     return Purge(
-        valid_text(recording),
-        tuple(removed),
-        searched,
-        *(
-            tuple(valid_text(path.relative_to(output)) for path in paths)
-            for paths in (left, unread)
-        ),
+        valid_text(recording), tuple(removed), searched, tuple(left), tuple(unread), tuple(kept)
     )
 
 
-def _check_own_output(found: Iterable[str], output: Path) -> None:
+def _search(storage: Storage, traces: Traces) -> tuple[list[str], list[str], int]:
+    """The files that name the recording, those that cannot be searched, and how many were."""
+
+    def search(name: str) -> bool | None:
+        content = storage.read(name)
+        return None if content is None else traces.are_in(content)
+
+    left, unread, searched = list[str](), list[str](), 0
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        waiting = [(name, pool.submit(search, name)) for name in storage.files()]
+        for name, one in waiting:
+            try:
+                names_it = one.result()
+            except (OutputError, pa.ArrowException):
+                unread.append(valid_text(Path(name)))
+                continue
+            if names_it:
+                left.append(valid_text(Path(name)))
+            searched += names_it is not None
+    return left, unread, searched
+
+
+def _check_own_output(found: Iterable[str], files: Iterable[str], storage: Storage) -> None:
     """Raise `OptionError` if results lie in another output in this folder, whose summary would stay."""
+    there = set(files)
     for name in found:
         for above in PurePosixPath(name).parents:
-            own = output / above
-            if own != output and any((own / file).is_file() for file in (FAILURES, *SUMMARY_FILES)):
+            about = [str(above / file) for file in (FAILURES, *SUMMARY_FILES)]
+            if above != PurePosixPath() and there.intersection(about):
                 raise OptionError(
-                    f"{output / name} belongs to the results in {own}, which have a summary of their own: "
-                    f"give --output {own}"
+                    f"{storage}/{name} belongs to the results in {storage}/{above}, which have a summary of "
+                    f"their own: give --output {storage}/{above}"
                 )
 
 
 def _belongs(
-    name: str, run: Mapping[str, Any], recording: Path, output: Path, content: str | None
+    name: str, run: Mapping[str, Any], recording: Path, storage: Storage, content: str | None
 ) -> bool:
-    whole = valid_text(recording.absolute())
-    same_path = run.get("source") in (whole, os.path.realpath(recording))
     identity = run.get("input") or {}
     same_content = content is not None and identity.get("sha256") == content
-    in_output = valid_text((output / name).absolute())
-    return same_path or same_content or whole == in_output or valid_text(recording) == name
+    results = {name} if storage.local is None else {name, (storage.local / name).absolute()}
+    is_folder = valid_text(recording) == name or recording.absolute() in results
+    return run.get("source") in paths_of(recording) or same_content or is_folder
 
 
-def _unfinished(storage: FolderStorage, recording: Path) -> Iterator[str]:
-    """Folders with files but without a `run.json` that can be read, whose path in the output is the end of
-    that of `recording`."""
-    parts = recording.absolute().parts
-    for folder, folders, files in os.walk(storage.folder):
-        inside = Path(folder).relative_to(storage.folder)
-        if RUN in files and storage.read_run(inside.as_posix()) is not None:
-            folders.clear()
-            continue
-        ours = (*parts[:-1], hashed_name(recording.name, recording))
-        ends = {way[-len(inside.parts) :] for way in (parts, ours)}
-        if files and inside.parts and (inside.parts in ends or inside == recording):
-            folders.clear()
-            yield inside.as_posix()
-
-
-def _remove(output: Path, name: str) -> list[Removed]:
+def _remove(storage: Storage, name: str, files: Iterable[str]) -> list[Removed]:
     """Delete the folder of a recording, `run.json` last, and the folders above it that are then empty."""
-    try:
-        return _removed(output, name)
-    except OSError as error:
-        raise OutputError(
-            f"cannot remove {error.filename or output / name}: {error.strerror or error}; mend that and run "
-            "the same command again"
-        ) from error
-
-
-def _removed(output: Path, name: str) -> list[Removed]:
-    folder = output / name
-    removed = []
-    files = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
-    for path in sorted(files, key=lambda path: (path.name == RUN, path)):
-        content = b"" if path.is_symlink() else path.read_bytes()
-        path.unlink()
-        where = path.relative_to(output).as_posix()
-        removed.append(Removed(where, len(content), hashlib.sha256(content).hexdigest()))
-    for inner in sorted((path for path in folder.rglob("*")), reverse=True):
-        inner.rmdir()
-    folder.rmdir()
-    for above in folder.parents:
-        if above == output or any(above.iterdir()):
-            break
-        above.rmdir()
+    inside = [file for file in files if file.startswith(f"{name}/")]
+    inside.sort(key=lambda file: (PurePosixPath(file).name == RUN, file))
+    removed = [_erase(storage, file) for file in inside]
+    storage.prune(name)
     return removed
+
+
+def _erase(storage: Storage, name: str, start: str = "") -> Removed:
+    content = storage.erase(name)
+    return Removed(
+        start + valid_text(Path(name)), len(content), hashlib.sha256(content).hexdigest()
+    )
 
 
 def _own(
@@ -187,8 +188,3 @@ def _theirs(others: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for name, run in others.items():
         yield from texts_of(name, run)
         yield (run.get("transcript") or {}).get("name", "")
-
-
-def _is_explanation(path: Path, folders: Collection[Path]) -> bool:
-    """Whether a file in one of `folders` is of those that `affectstream explain` writes."""
-    return path.parent in folders and _EXPLAINED.match(path.name) is not None

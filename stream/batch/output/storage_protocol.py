@@ -48,6 +48,28 @@ class Storage(Protocol):
         """A file, by its path in the storage; None where there is none. Raises `OutputError`."""
         ...
 
+    def files(self) -> list[str]:
+        """The paths of all files in the storage, sorted. Raises `OutputError`."""
+        ...
+
+    def erase(self, filename: str) -> bytes:
+        """Remove a file, with older versions that a store keeps of it, and return what it held; nothing of a
+        link, which is removed itself. See `keeps` for versions that stay. Raises `OutputError`."""
+        ...
+
+    def prune(self, folder: str) -> None:
+        """Remove folders that are empty: `folder`, those in it, and those above it. Raises `OutputError`."""
+        ...
+
+    def erase_versions(self, filename: str) -> None:
+        """Remove all older versions that a store keeps of a file that stays; see `keeps`."""
+        ...
+
+    @property
+    def keeps(self) -> str | None:
+        """Why what was erased may still be there; None where it is known to be gone."""
+        ...
+
     def remove(self, filename: str) -> None:
         """Remove a file about all recordings, if there is one. Raises `OutputError`."""
         ...

@@ -28,10 +28,9 @@ class Traces:
         whole = b"|".join(re.escape(text) for text in self._plain)
         self._whole = re.compile(rb"(?<![\w-])(?:" + whole + rb")(?!\w|\.[0-9a-f]{8}\b)")
 
-    def are_in(self, path: Path) -> bool:
-        """Whether the file names the recording, in text or in a table. Raises `OSError` and
-        `pyarrow.ArrowException` for a file that cannot be searched."""
-        content = path.read_bytes()
+    def are_in(self, content: bytes) -> bool:
+        """Whether a file names the recording, in text or in a table. Raises `pyarrow.ArrowException` for a
+        table that cannot be searched."""
         if content[:4] == b"PAR1":
             content += _strings(content)
         if not any(text in content for text in self._plain):

@@ -1,5 +1,6 @@
 """Purpose and consent in every result, and removing all that was derived from one recording."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from affectstream.stream.batch.output.storage import ObjectStorage
 from affectstream.stream.events import parse_event
 from affectstream.stream.results.origin import METADATA_KEY
 from affectstream.stream.sinks import DEFAULT_FORMATS
@@ -105,12 +107,8 @@ def test_a_file_that_still_names_it_is_reported(scored, talks, capsys):
 def test_a_file_name_that_no_other_recording_has_is_searched_for(scored, talks, capsys):
     (scored / "notes.txt").write_text("two.srt was hard to watch; so was one.srt")
     (scored / "others.txt").write_text("fortytwo.srt, two.srt.0a1b2c3d")
-    (scored / "why").mkdir()
-    (scored / "why/explanation.json").write_text('{"stream": "two.srt"}')
-    (scored / "why/face.png").write_bytes(b"a picture of the face")
     assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 3
-    left = ["notes.txt", "why/explanation.json", "why/face.png"]
-    assert json.loads(capsys.readouterr().out)["left"] == left
+    assert json.loads(capsys.readouterr().out)["left"] == ["notes.txt"]
 
 
 def test_a_file_name_of_two_recordings_says_nothing(scored, talks, capsys):
@@ -131,11 +129,118 @@ def test_names_that_hold_the_name_are_those_of_others(talks, tmp_path, capsys):
 
 def test_results_that_are_gone_are_still_searched_for(scored, talks, capsys):
     shutil.rmtree(scored / "day1/two.srt")
-    (scored / "explanation.json").write_text('{"stream": "two.srt"}')
-    (scored / "other.txt").write_text("not about it")
+    (scored / "notes.txt").write_text("two.srt")
     assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 3
-    left = json.loads(capsys.readouterr().out)["left"]
-    assert "explanation.json" in left and "other.txt" not in left
+    assert json.loads(capsys.readouterr().out)["left"] == ["notes.txt"]
+    assert "two.srt" not in (scored / "summary.csv").read_text()
+
+
+def explanation(folder, **document):
+    """The files of an explanation, and one that somebody has put beside them."""
+    folder.mkdir(parents=True)
+    (folder / "explanation.json").write_text(json.dumps({"type": "explanation"} | document))
+    for name in ("explanation.html", "face.png", "frame_2.png", "voice.png", "mine.png"):
+        (folder / name).write_bytes(b"a picture")
+    return folder
+
+
+def test_explanations_of_it_are_removed_in_the_output_and_where_the_user_says(
+    scored, talks, tmp_path, capsys
+):
+    recording = talks / "day1/two.srt"
+    inside = explanation(scored / "why", stream="two.srt", source=str(recording))
+    copied = {"sha256": hashlib.sha256(recording.read_bytes()).hexdigest()}
+    outside = explanation(tmp_path / "why/1", stream="x.srt", source="/x.srt", input=copied)
+    older = explanation(tmp_path / "why/2", stream="two.srt")
+    of_others = [
+        explanation(tmp_path / "why/3", stream="two.srt", source="/elsewhere/two.srt"),
+        explanation(tmp_path / "why/4", stream="one.srt"),
+        explanation(tmp_path / "why/5", type="training", stream="a"),
+    ]
+    line = ("purge", recording, "-o", scored, "--explanations", tmp_path / "why")
+    assert run_command(*line) == 3
+    captured = capsys.readouterr()
+    done = json.loads(captured.out)
+    assert done["left"] == [
+        f"{tmp_path}/why/3/explanation.json"
+    ]  # the name is that of the recording
+    removed = {one["path"] for one in done["removed"]}
+    assert {"why/face.png", f"{tmp_path}/why/1/frame_2.png"} < removed
+    for folder in (inside, outside, older):
+        assert [path.name for path in folder.iterdir()] == ["mine.png"]
+    for folder in of_others:
+        assert len(list(folder.iterdir())) == 6
+    shutil.rmtree(tmp_path / "why/3")
+    assert run_command(*line) == 4
+    assert run_command(*line[:-1], tmp_path / "nowhere") == 2
+
+
+def test_a_folder_of_an_explanation_that_is_then_empty_is_removed(scored, talks):
+    (scored / "why/this").mkdir(parents=True)
+    document = {"type": "explanations", "source": str(talks / "day1/two.srt")}
+    (scored / "why/this/explanation.json").write_text(json.dumps(document))
+    (scored / "why/this/explanation.mp4").write_bytes(b"a face")
+    assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 0
+    assert not (scored / "why").exists()
+
+
+@pytest.fixture(params=["memory", "s3", "s3 with versions"])
+def store(request):
+    """The address of an empty object store."""
+    if request.param == "memory":
+        fsspec = pytest.importorskip("fsspec", reason="the 'cluster' extra is not installed")
+        fsspec.filesystem("memory").store.clear()
+        return "memory://study"
+    url = request.getfixturevalue("bucket")
+    if request.param != "s3":
+        import s3fs
+
+        s3fs.S3FileSystem().make_bucket_versioned(url.split("/")[2], True)
+    return url
+
+
+def test_results_on_an_object_store_are_removed_and_this_is_proven(talks, tmp_path, store, capsys):
+    line = ("score", talks, "-f", "jsonl,parquet", "--workers", 1, "-o")
+    assert run_command(*line, store) == 0
+    place = ObjectStorage(store)
+    place.write("day1/two.srt/events.jsonl", b"an older version")
+    place.write("day1/two.srt/segments.vtt", b"of an earlier run")
+    place.remove("day1/two.srt/segments.vtt")
+    place.write("why/explanation.json", json.dumps({"stream": "two.srt"}).encode())
+    place.write("why/face.png", b"a picture")
+    capsys.readouterr()
+    assert run_command("purge", talks / "day1/two.srt", "-o", store) == 0
+    done = json.loads(capsys.readouterr().out)
+    removed = {one["path"] for one in done["removed"]}
+    assert {"day1/two.srt/run.json", "day1/two.srt/events.jsonl", "why/face.png"} <= removed
+    assert done["left"] == done["unread"] == done["kept"] == [] and done["searched"] > 5
+    assert not [name for name in place.files() if "two.srt" in name or "why" in name]
+    (talks / "day1/two.srt").unlink()
+    assert run_command(*line, tmp_path / "out") == 0
+    assert place.read("summary.csv") == (tmp_path / "out/summary.csv").read_bytes()
+    if store.startswith("s3"):
+        key = store.partition("://")[2].partition("/")
+        kept = place._files.call_s3("list_object_versions", Bucket=key[0], Prefix=key[2])
+        versions = [one["Key"] for one in (*kept["Versions"], *kept.get("DeleteMarkers", ()))]
+        assert not [name for name in versions if "two.srt" in name or "why" in name]
+        assert versions.count(f"{key[2]}/summary.csv") == 1  # the one without it
+    place.write("notes.txt", b"day1/two.srt was hard to watch")
+    assert run_command("purge", talks / "day1/two.srt", "-o", store) == 3
+    assert json.loads(capsys.readouterr().out)["left"] == ["notes.txt"]
+
+
+def test_a_store_that_may_keep_what_was_removed_is_named(talks, capsys, monkeypatch):
+    fsspec = pytest.importorskip("fsspec", reason="the 'cluster' extra is not installed")
+    fsspec.filesystem("memory").store.clear()
+    assert run_command("score", talks / "one.srt", "-f", "jsonl", "-o", "memory://study") == 0
+    monkeypatch.setattr(
+        "affectstream.stream.batch.output.store_versions.StoreVersions.__init__",
+        lambda self, files, url: self.__dict__.update(_url="gs://study", _scheme="gs"),
+    )
+    assert run_command("purge", talks / "one.srt", "-o", "memory://study") == 3
+    captured = capsys.readouterr()
+    assert "soft delete policy" in json.loads(captured.out)["kept"][0]
+    assert "removed, but perhaps not gone" in captured.err
 
 
 def test_an_empty_recording_is_no_copy_of_another(talks, tmp_path):
