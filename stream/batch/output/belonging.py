@@ -13,7 +13,7 @@ import msgspec
 from affectstream.stream.batch.output.identity import valid_name, valid_text
 from affectstream.stream.batch.output.storage import Storage
 from affectstream.stream.batch.output.traces import texts_of
-from affectstream.stream.batch.plan.task import hashed_name
+from affectstream.stream.batch.plan.task import is_name_of
 from affectstream.stream.explain.explanation import DOCUMENT
 
 _EXPLAINED = re.compile(r"explanation\.(?:json|html|mp4)|(?:face|frame|voice)(?:_\d+)?\.png")
@@ -26,12 +26,14 @@ def paths_of(recording: Path) -> set[str]:
 
 
 def is_named_after(name: str, recording: Path) -> bool:
-    """Whether a folder of results in an output is called as the end of the path of `recording`, or as that
-    itself."""
-    whole, inside = recording.absolute(), PurePosixPath(name).parts
-    hashed = (*whole.parts[:-1], hashed_name(whole.name, recording))
-    ends = {way[-len(inside) :] for way in (whole.parts, hashed)} if inside else ()
-    return inside in ends or name == str(recording)
+    """Whether a folder of results in an output is called as the end of the path of `recording` or of a part
+    of it, or as that itself."""
+    inside = PurePosixPath(name).parts
+    if not inside or name == str(recording):
+        return bool(inside)
+    whole = recording.absolute()
+    above = whole.parts[:-1][len(whole.parts) - len(inside) :]
+    return inside[:-1] == above and is_name_of(inside[-1], whole)
 
 
 def unfinished(files: Iterable[str], runs: Collection[str], recording: Path) -> Iterator[str]:

@@ -97,16 +97,29 @@ def remaining(
 
 def _check_not_renamed(task: Task, storage: Storage) -> None:
     """Raise `OptionError` if the results of a recording lie under the name that it had as long as no other
-    recording had the same: it would be counted twice."""
+    recording had the same, or no other part of it was scored: it would be counted twice."""
     alone = task.name.rpartition(".")[0]
-    if not alone or hashed_name(alone, task.path) != task.name:
+    if task.part is not None:
+        alone = task.name.removesuffix(f".{task.part}")
+    elif hashed_name(alone, task.path) != task.name:
+        return
+    if not alone or alone == task.name:
         return
     run = storage.read_run(alone)
-    if run is not None and is_unchanged(task.path, run.get("input")):
+    if run is None or not is_unchanged(task.path, run.get("input")):
+        return
+    if task.part is None:
         raise OptionError(
             f"{storage}/{alone} holds the results of {task.path}, which is now one of several recordings of "
             f"this name and would be scored again as {task.name}: delete that folder of results, or choose "
             "another --output"
+        )
+    before, now = (one.get("options", {}) for one in (run, {"options": task.options.described()}))
+    if all(before.get(name) == now.get(name) for name in ("start_s", "end_s")):
+        raise OptionError(
+            f"{storage}/{alone} holds the results of this part of {task.path}, which is now one of several "
+            f"and would be scored again as {task.name}: write {alone} in its column name, delete that folder "
+            "of results, or choose another --output"
         )
 
 

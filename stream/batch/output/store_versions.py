@@ -51,8 +51,8 @@ class StoreVersions:
             return (
                 "Google Cloud Storage keeps what is removed for as long as the soft delete policy of the "
                 "bucket says (7 days by default), and older versions if the bucket has them: look with "
-                f"`gcloud storage buckets describe gs://{bucket}`, and with `gcloud storage ls --soft-deleted` and "
-                "`--all-versions`"
+                f"`gcloud storage buckets describe gs://{bucket}`, and with `--soft-deleted` and "
+                "`--all-versions` of `gcloud storage ls`"
             )
         return (
             f"whether {self._scheme}:// keeps what is removed is not known: look with its own tools"

@@ -41,9 +41,19 @@ class Traces:
 
 
 def texts_of(name: str, run: Mapping[str, Any]) -> set[str]:
-    """The texts of a recording whose results are called `name`: its names and its path."""
+    """The texts of a recording whose results are called `name`: its names and its path. A plain word or number
+    that a table gave as a name tells nothing, since it can stand anywhere."""
     source = str(run.get("source") or "")
-    return {name, PurePosixPath(name).name, source, Path(source).name}
+    file = Path(source).name
+    names = {name, PurePosixPath(name).name}
+    return {one for one in names if file in one or not (one.isalpha() or _is_number(one))} | {
+        source,
+        file,
+    }
+
+
+def _is_number(text: str) -> bool:
+    return not any(letter.isalpha() for letter in text)
 
 
 def _strings(parquet: bytes) -> bytes:

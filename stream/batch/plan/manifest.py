@@ -8,13 +8,14 @@
 | `speakers` | who speaks: ``2``, or ``Alice=1;Bob=2`` |
 | `channels` | one speaker on each stereo channel: ``left=1;right=2`` |
 | `start`, `end` | the part to score: ``90`` or ``00:01:30`` |
+| `name` | the folder of its results in the output, such as ``day1/anna-talk`` |
 | `voices` | tell the voices apart: how many there are, or ``auto`` |
 | `metadata` | JSON file with age and gender of the speakers |
 | `purpose`, `consent` | what the results are for, and what the people in it agreed to |
 | `group` | a name; summaries compare groups |
 
-Only `path` is needed. An empty cell leaves the option of the command line. Columns whose name begins with
-``x_`` are left to the user.
+Only `path` is needed. A recording may stand in several lines, each with another part or name; see `parts`. An
+empty cell leaves the option of the command line. Columns whose name begins with ``x_`` are left to the user.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from affectstream.stream.batch.plan.task import Task, relative_name
+from affectstream.stream.batch.plan.parts import check_name, name_parts, shared_names
+from affectstream.stream.batch.plan.task import Task, range_name, relative_name
 from affectstream.stream.errors import AffectstreamError, OptionError
 from affectstream.stream.options import (
     Assignment,
@@ -41,7 +43,7 @@ from affectstream.stream.transcript.files import language_tag, read_transcript
 
 COLUMNS = (
     *("path", "transcript", "language", "speakers", "channels"),
-    *("start", "end", "metadata", "voices", "purpose", "consent", "group"),
+    *("start", "end", "name", "metadata", "voices", "purpose", "consent", "group"),
 )
 OWN_PREFIX = "x_"
 _MAX_SHOWN = 20
@@ -58,9 +60,10 @@ def read_manifest(path: Path, options: SourceOptions) -> list[Task]:
     number, header = next(lines, (1, []))
     columns = [name.strip().lower() for name in header]
     _check_columns(path, number, columns)
-    tasks: list[Task] = []
+    lined: dict[int, Task] = {}
+    named: dict[int, str] = {}
     mistakes: list[str] = []
-    seen: dict[str, int] = {}
+    seen: dict[tuple[str, str | None], int] = {}
     for number, cells in lines:
         if not any(cell.strip() for cell in cells):
             continue
@@ -69,11 +72,20 @@ def read_manifest(path: Path, options: SourceOptions) -> list[Task]:
                 raise OptionError(f"expected {len(columns)} cells, found {len(cells)}")
             row = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
             task = _task(path, row, options)
-            if (before := seen.setdefault(os.path.realpath(task.path), number)) != number:
-                raise OptionError(f"{row['path']} stands in line {before} already")
-            tasks.append(task)
+            named[number] = row.get("name", "")
+            part = named[number] or range_name(task.options)
+            if (before := seen.setdefault((os.path.realpath(task.path), part), number)) != number:
+                raise OptionError(
+                    f"{row['path']} stands in line {before} already: expected another start and end, or "
+                    "another name"
+                )
+            lined[number] = task
         except AffectstreamError as error:
             mistakes.append(f"line {number}: {error}")
+    if not mistakes:
+        lined = name_parts(lined, named)
+        mistakes = [*shared_names(lined, named)]
+    tasks = list(lined.values())
     if mistakes:
         more = len(mistakes) - _MAX_SHOWN
         shown = [*mistakes[:_MAX_SHOWN], *([f"and {more} more"] if more > 0 else ())]
@@ -165,5 +177,7 @@ def _task(manifest: Path, row: Mapping[str, str], options: SourceOptions) -> Tas
     for name in ("purpose", "consent"):
         if text := row.get(name):
             changes[name] = text
+    if text := row.get("name"):
+        check_name(text)
     own = replace(options, **changes)  # type: ignore[arg-type]
     return Task(path, relative_name(path, folder), own, row.get("group"))
