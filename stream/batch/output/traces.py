@@ -41,8 +41,8 @@ class Traces:
 
 
 def texts_of(name: str, run: Mapping[str, Any]) -> set[str]:
-    """The texts of a recording whose results are called `name`: its names and its path. A plain word or number
-    that a table gave as a name tells nothing, since it can stand anywhere."""
+    """The texts of a recording whose results are called `name`: its names and its path. A plain word or
+    number that a table gave as a name tells nothing, since it can stand anywhere."""
     source = str(run.get("source") or "")
     file = Path(source).name
     names = {name, PurePosixPath(name).name}

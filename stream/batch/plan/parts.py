@@ -1,8 +1,8 @@
 """Several parts of one recording in a table, and names that the table gives.
 
 The results of a recording that stands there once are called as it is. Where it stands there several times,
-the range of each part is added, as in ``anna.mp4.60-120``. It depends on the line alone, so the order of lines
-and other lines change nothing. A name in the table replaces both.
+the range of each part is added, as in ``anna.mp4.60-120``. It depends on the line alone, so the order of
+lines and other lines change nothing. A name in the table replaces both.
 """
 
 from __future__ import annotations
