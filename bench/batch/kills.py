@@ -6,19 +6,18 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from affectstream.bench.batch.outputs import Contents, differing
 
 _SHARE = 0.2
 """Of all recordings: at most so many are finished before the next kill, so that several hit one output."""
 _LATER_S = 1.0
 """A kill comes up to so long after the recording that it waits for."""
 _POLL_S = 0.05
-
-Contents = Mapping[str, bytes]
-"""What must be the same, by its path in the output."""
 
 
 @dataclass(slots=True)
@@ -33,8 +32,15 @@ class Kills:
     """Outputs that came to their end, after some kills each."""
     rescored: int = 0
     """Recordings that were scored again although they were finished before a kill."""
-    resumed_same_results: bool = True
-    """Whether each output that came to its end is that of an undisturbed run."""
+    compared: int = 0
+    """Files of an undisturbed run."""
+    differing: list[str] = field(default_factory=list)
+    """Files of outputs that came to their end that are not those of an undisturbed run."""
+
+    @property
+    def resumed_same_results(self) -> bool:
+        """Whether each output that came to its end is that of an undisturbed run."""
+        return not self.differing
 
 
 def kill_again_and_again(
@@ -51,7 +57,7 @@ def kill_again_and_again(
     depend on how fast the machine is. `expected` is what an undisturbed run writes. An output that comes to
     its end is compared and removed, and the next run begins anew.
     """
-    found, chance = Kills(), random.Random(0)
+    found, chance = Kills(compared=len(expected)), random.Random(0)
     finished: dict[Path, int] = {}
     while found.killed_runs_ended == 0 or found.kills < kills or output.exists():
         process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
@@ -70,7 +76,7 @@ def kill_again_and_again(
             found.unfinished += sum(not (folder / "run.json").exists() for folder in begun)
         else:
             found.killed_runs_ended += 1
-            found.resumed_same_results &= contents(output) == expected
+            found.differing += differing(contents(output), expected)
             shutil.rmtree(output)
             finished = {}
     return found

@@ -1,5 +1,5 @@
 """A folder of recordings in one process and in several, against decoding alone and inference alone; killed at
-random instants, and in shards.
+random instants, in shards, and on a cluster that loses a node.
 
 affectstream bench batch --data DATA
 """
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,9 @@ import av
 import psutil
 
 from affectstream.bench.batch.corpus import DAMAGE, write_corpus
+from affectstream.bench.batch.killed_node import kill_a_node
 from affectstream.bench.batch.kills import kill_again_and_again
+from affectstream.bench.batch.outputs import contents
 from affectstream.bench.engines.feeds import Calls, record_calls
 from affectstream.bench.machine import describe
 from affectstream.bench.score.throughput import Cost, cost_of, count_pictures
@@ -33,6 +35,9 @@ from affectstream.stream.errors import SourceError
 from affectstream.stream.recognizer import Recognizer
 
 _FORMATS = ("--format", "jsonl,parquet,vtt")
+_TWO_WORKERS = ("--workers", "2")
+_WHOLE, _KILLED, _NODE = "undisturbed/results", "killed/results", "cluster/results"
+"""Outputs of one name: their summaries bear it."""
 _COMPARED = ("events.jsonl", "readings.parquet", "segments.vtt", "failures.csv")
 
 
@@ -49,9 +54,12 @@ class Run:
     """Resident memory of all its processes together, at most."""
 
 
-def main(data: Path, count: int, kills: int, *, only_kills: bool = False) -> None:
+def main(
+    data: Path, count: int, kills: int, *, only_kills: bool = False, killed_node: bool = False
+) -> None:
     """Measure and print; one line of JSON at the end. With `only_kills` no rates are measured, so another
-    load on the machine does not matter. Raises `UsageError` without recordings in `data`."""
+    load on the machine does not matter; with `killed_node` a Ray cluster loses a node. Raises `UsageError`
+    without recordings in `data`."""
     sources = sorted(
         path for path in data.glob("video/*") if path.suffix in (".mp4", ".mov", ".wav")
     )
@@ -69,8 +77,13 @@ def main(data: Path, count: int, kills: int, *, only_kills: bool = False) -> Non
         }
         if not only_kills:
             found |= _throughput(scratch)
+        if kills or killed_node:
+            _score_undisturbed(scratch)
         if kills:
             found |= _kills(scratch, kills)
+        if killed_node:
+            line = _command(scratch, _NODE, formats=())
+            found["killed_node"] = asdict(kill_a_node(line, scratch / _NODE, scratch / _WHOLE))
     print(json.dumps(found | {"machine": describe()}))
 
 
@@ -132,10 +145,12 @@ def _run_all(calls: Calls) -> None:
         engine.run(feeds)
 
 
-def _command(scratch: Path, output: str, *more: str) -> list[str]:
+def _command(
+    scratch: Path, output: str, *more: str, formats: Sequence[str] = _FORMATS
+) -> list[str]:
     program = "from affectstream.stream.cli import main; main()"
     where = (str(scratch / "recordings"), "--output", str(scratch / output))
-    return [sys.executable, "-c", program, "score", *where, *_FORMATS, "--device", "cpu", *more]
+    return [sys.executable, "-c", program, "score", *where, *formats, "--device", "cpu", *more]
 
 
 def _measure(scratch: Path, workers: int) -> Run:
@@ -197,19 +212,23 @@ def _shards(scratch: Path) -> Mapping[str, bytes]:
     return _contents(scratch / "shards")
 
 
-def _kills(scratch: Path, kills: int) -> dict[str, int | bool]:
+def _score_undisturbed(scratch: Path) -> None:
+    """The output, in every default format, that disturbed runs are compared with."""
+    subprocess.run(_command(scratch, _WHOLE, *_TWO_WORKERS, formats=()), stderr=subprocess.DEVNULL)
+
+
+def _kills(scratch: Path, kills: int) -> dict[str, object]:
     """Kill a run over all recordings at random instants, and let it go on; is it as if undisturbed?"""
-    workers = ("--workers", "2")
-    subprocess.run(_command(scratch, "undisturbed", *workers), stderr=subprocess.DEVNULL)
+    expected = contents(scratch / _WHOLE)
     found = kill_again_and_again(
-        _command(scratch, "killed", *workers),
-        scratch / "killed",
+        _command(scratch, _KILLED, *_TWO_WORKERS, formats=()),
+        scratch / _KILLED,
         kills,
-        len(list((scratch / "undisturbed").rglob("run.json"))),
-        _contents(scratch / "undisturbed"),
-        _contents,
+        sum(name.endswith("run.json") for name in expected),
+        expected,
+        contents,
     )
-    return asdict(found)
+    return asdict(found) | {"resumed_same_results": found.resumed_same_results}
 
 
 def _contents(output: Path) -> dict[str, bytes]:

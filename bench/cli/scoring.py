@@ -124,16 +124,25 @@ def batch(
     only_kills: Annotated[
         bool, typer.Option("--only-kills", help="Kill and resume, and measure no rates.")
     ] = False,
+    killed_node: Annotated[
+        bool,
+        typer.Option(
+            "--killed-node",
+            help="Score on a Ray cluster of two nodes too, of which one is killed (extra 'cluster').",
+        ),
+    ] = False,
 ) -> None:
-    """Measure a folder of recordings: processes, memory, kills and resume, and three shards.
+    """Measure a folder of recordings: processes, memory, kills and resume, three shards, a killed node.
 
     Recordings are cut from those of the data sets and encoded again, with a dozen damaged files among them.
 
     Example: [bold]affectstream bench batch --data DATA --count 50[/bold]
+
+    Example: [bold]affectstream bench batch --data DATA --only-kills --kills 0 --killed-node[/bold]
     """
     from affectstream.bench.batch.throughput import main
 
-    main(data, count, kills, only_kills=only_kills)
+    main(data, count, kills, only_kills=only_kills, killed_node=killed_node)
 
 
 def clips(files: Files, bundle: BundleName = "pocket", threads: Threads = None) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from affectstream.stream.annotations.tiers import stated_use
+from affectstream.stream.report.moments import Moment, moments
 from affectstream.stream.report.person_summary import PersonSummary, summarize
 from affectstream.stream.report.readings_by_person import hop_seconds, people
 from affectstream.stream.report.synchrony import synchronies
@@ -40,6 +41,8 @@ class PeopleSummary:
     duration_s: float
     people: list[PersonSummary]
     pairs: list[PairSummary]
+    moments: list[dict[str, Moment]] = field(default_factory=list)
+    """Of each of `people`, where its figures stand out; none in files from before they were written."""
 
 
 def people_summary(recording: ScoredRecording) -> PeopleSummary:
@@ -57,7 +60,8 @@ def people_summary(recording: ScoredRecording) -> PeopleSummary:
         )
         for p in synchronies(found, hop_s)
     ]
-    return PeopleSummary(duration_s, rows, pairs)
+    places = [moments(one, recording.segments, recording.labels, hop_s=hop_s) for one in found]
+    return PeopleSummary(duration_s, rows, pairs, places)
 
 
 def write(recording: ScoredRecording, path: Path) -> None:

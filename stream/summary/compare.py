@@ -9,7 +9,7 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.summary.rows import MEASURES, Row
+from affectstream.stream.summary.rows import MEASURES, MOMENTS, Row
 
 OUTLIER_Z = 3.5
 """A modified z-score above this is an outlier (Iglewicz and Hoaglin, "How to detect and handle outliers",
@@ -26,6 +26,8 @@ _DRAWS = 2000
 MIN_RECORDINGS = 3
 """A group of fewer recordings has a mean without an interval."""
 UNGROUPED = "all"
+OUTLIER_AT = "outlier_at"
+"""Of a row, not of the table."""
 
 
 def compared(rows: Iterable[Row]) -> list[Row]:
@@ -38,9 +40,11 @@ def compared(rows: Iterable[Row]) -> list[Row]:
 
 def mark_outliers(rows: Sequence[Row], labels: Iterable[str]) -> None:
     """Set `outlier` of each row to the columns in which it stands out, separated by semicolons: it is far
-    from the median there, and few others are (see `MOST_OUTLIERS`)."""
+    from the median there, and few others are (see `MOST_OUTLIERS`). `OUTLIER_AT` becomes the seconds at which
+    it does most, None where they are not known."""
     counted = compared(rows)
     found: dict[int, list[str]] = {}
+    places: dict[int, list[float | None]] = {}
     for column in columns(labels):
         values = np.array([_number(row.get(column)) for row in counted])
         known = values[~np.isnan(values)]
@@ -52,11 +56,14 @@ def mark_outliers(rows: Sequence[Row], labels: Iterable[str]) -> None:
         far = np.abs(values - middle) > limit
         if far.sum() > MOST_OUTLIERS * known.size:
             continue
-        for row, stands_out in zip(counted, far, strict=True):
+        for row, value, stands_out in zip(counted, values, far, strict=True):
             if stands_out:
                 found.setdefault(id(row), []).append(column)
+                at = (row.get(MOMENTS) or {}).get(column, (None, None))
+                places.setdefault(id(row), []).append(at[int(value > middle)])
     for row in rows:
         row["outlier"] = ";".join(found[id(row)]) if id(row) in found else None
+        row[OUTLIER_AT] = places.get(id(row))
 
 
 def columns(labels: Iterable[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from affectstream.stream.summary.compare import (
     MIN_RECORDINGS,
     MIN_ROWS,
     MOST_OUTLIERS,
+    OUTLIER_AT,
     OUTLIER_Z,
     GroupMean,
     columns,
@@ -26,7 +27,7 @@ _FOOTER = (
 
 def summary_page(name: str, found: Collected, means: Sequence[GroupMean]) -> str:
     """The page about the folder `name`."""
-    names = [field.name for field in schema(found.labels)]
+    names = [*(field.name for field in schema(found.labels)), OUTLIER_AT]
     data = {
         "name": name,
         "labels": found.labels,

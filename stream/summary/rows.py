@@ -33,6 +33,10 @@ MEASURES = (
 REPORTS = "report.html", "report-embedded.html"
 """The files that a row leads to: the first one that there is."""
 
+MOMENTS = "moments"
+"""Of a row, not of the table: where in the recording each column is lowest and highest; see
+`report.moments`."""
+
 Row = dict[str, Any]
 
 
@@ -125,7 +129,11 @@ def collect(output: Path, runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Coll
             people.append(about | {"duration_s": run.get("media_s")})
             continue
         about["duration_s"] = found.duration_s
-        rows = [about | _person(one) for one in found.people]
+        places = found.moments or [{} for _ in found.people]
+        rows = [
+            about | _person(one) | {MOMENTS: at}
+            for one, at in zip(found.people, places, strict=True)
+        ]
         people += rows or [about]
         labels |= dict.fromkeys(label for one in found.people for label in one.labels)
         for pair in found.pairs:

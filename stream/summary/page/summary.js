@@ -233,11 +233,12 @@ function buildShares() {
 function buildOutliers() {
   const lines = [], medians = {};
   for (const row of rows) {
-    for (const column of row.outlier ? row.outlier.split(";") : []) {
+    for (const [place, column] of (row.outlier ? row.outlier.split(";") : []).entries()) {
       if (lines.length === MOST_LINES) break;
       const middle = medians[column] ??= median(counted.map((one) => one[column]).filter((number) => number !== null));
       const line = element("tr");
-      line.append(cell(linked(row, row.recording), "text"), cell(row.person, "text"), cell(titleOf(column), "text"), cell(formatted(column, row[column])), cell(formatted(column, middle)));
+      const at = row.outlier_at[place] ?? row.first_s; // where it stands out most
+      line.append(cell(linked(row, row.recording, row.track, at), "text"), cell(row.person, "text"), cell(titleOf(column), "text"), cell(formatted(column, row[column])), cell(formatted(column, middle)));
       lines.push(line);
     }
   }

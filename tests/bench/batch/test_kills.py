@@ -30,3 +30,4 @@ def test_kills_are_counted_and_outputs_compared(tmp_path):
     assert found.unfinished <= found.kills and found.rescored == 0
     other = kill_again_and_again(line, tmp_path / "out", 0, 4, {}, contents)
     assert not other.resumed_same_results and other.killed_runs_ended == 1
+    assert other.differing == ["0", "1", "2", "3"] and found.compared == 4

@@ -104,6 +104,16 @@ def test_only_what_is_far_from_all_others_stands_out() -> None:
     assert not any(one["outlier"] for one in few)
 
 
+def test_what_stands_out_leads_to_where_it_does_most() -> None:
+    rows = [row(f"{n}", 0.1) | {"moments": {"valence": (1.0, 2.0)}} for n in range(20)]
+    rows += [row("low", -0.6) | {"moments": {"valence": (33.5, 2.0)}}]
+    rows += [row("high", 0.9) | {"moments": {"valence": (1.0, 44.5)}}, row("older", 0.9)]
+    mark_outliers(rows, ())
+    at = {one["recording"]: one["outlier_at"] for one in rows if one["outlier"]}
+    assert at == {"low": [33.5], "high": [44.5], "older": [None]}
+    assert {one["outlier_at"] is None for one in rows if not one["outlier"]} == {True}
+
+
 def test_what_a_third_of_all_have_stands_out_for_nobody() -> None:
     """Most people are near 0, as shares of time often are."""
     rows = [row(f"{n}", 0.01 * (n % 3)) for n in range(10)]
@@ -186,3 +196,26 @@ def test_the_page_sorts_finds_and_leads_to_reports(
         page.click("#all tbody tr:nth-child(2) a")
         wait(page, "location.href.includes('talk_07.mp4/report.html#t=')")
         assert "&person=" in page.url
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine")
+@pytest.mark.parametrize(("has_moments", "expected"), [(True, "#t=33.5&"), (False, "#t=0&")])
+def test_what_stands_out_opens_the_report_where_it_does_most(
+    study: tuple[Path, Runs], tmp_path: Path, has_moments: bool, expected: str
+) -> None:
+    output = shutil.copytree(study[0], tmp_path / "study")
+    numbers = output / "day 1/talk_07.mp4/people.json"
+    document = json.loads(numbers.read_text())
+    document["people"][0]["valence"] = -0.99
+    document["moments"][0]["valence"] = [33.5, 1.0]
+    if not has_moments:
+        del document["moments"]
+    numbers.write_text(json.dumps(document))
+    write_summary(output, study[1])
+    with opened(output / "summary.html") as page:
+        line = page.locator("#outliers tbody tr", has_text="Valence")
+        assert line.count() == 1
+        line.locator("a").click()
+        wait(page, "location.href.includes('talk_07.mp4/report.html#t=')")
+        assert expected in page.url
