@@ -11,6 +11,7 @@ from affectstream.stream.cli.flags import (
     AudioTrack,
     BundleName,
     Channel,
+    Consent,
     Device,
     Language,
     MaxPixels,
@@ -18,6 +19,7 @@ from affectstream.stream.cli.flags import (
     MinConfidence,
     Modalities,
     Neutral,
+    Purpose,
     Speakers,
     Threads,
     Transcript,
@@ -99,6 +101,16 @@ def explain(
     max_pixels: MaxPixels = None,
     modalities: Modalities = None,
     min_confidence: MinConfidence = None,
+    purpose: Purpose = None,
+    consent: Consent = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results",
+            help="Folder of the recording's results, whose purpose and consent are stated again.",
+            show_default="the folder with run.json that --output lies in",
+        ),
+    ] = None,
 ) -> None:
     """Explain one result of a recording: which parts of face, voice and words it rests on.
 
@@ -111,6 +123,7 @@ def explain(
     """
     from affectstream.stream.errors import OptionError
     from affectstream.stream.explain.explanation import Detail
+    from affectstream.stream.explain.stated_use import inherit_use
     from affectstream.stream.explain.summary import summary_lines
     from affectstream.stream.recognizer import Recognizer
 
@@ -133,7 +146,10 @@ def explain(
         max_pixels=max_pixels,
         modalities=modalities,
         min_confidence=min_confidence,
+        purpose=purpose,
+        consent=consent,
     )
+    options = inherit_use(options, recording, output, results)
     if at is None:
         if from_ is None or to is None:
             raise OptionError(

@@ -24,6 +24,7 @@ from affectstream.stream.explain.find import FoundHop, find_hops, person_name
 from affectstream.stream.explain.modalities import modality_effects
 from affectstream.stream.explain.model import HopModel
 from affectstream.stream.explain.pictures import read_crops
+from affectstream.stream.explain.stated_use import recording_stated
 from affectstream.stream.faces.crop import fit_similarity
 from affectstream.stream.faces.encode import FaceEncoders
 from affectstream.stream.loaded import LoadedBundle
@@ -31,6 +32,7 @@ from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame
 from affectstream.stream.options import SourceOptions
+from affectstream.stream.results.origin import STATED_USE
 from affectstream.stream.sinks.base import writing
 from affectstream.stream.windowing.windows import TrackSample
 
@@ -79,6 +81,10 @@ class ClipExplanation:
     def _write_video(self, path: Path) -> None:
         pictures = self._pictures()
         with av.open(str(path), "w", format="mp4") as output:
+            if stated := [
+                f"{name}: {text}" for name in STATED_USE if (text := self.document[name])
+            ]:
+                output.metadata["comment"] = "; ".join(stated)
             stream = output.add_stream("libx264", rate=25, options={"crf": "20"})
             stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = _TICKS
@@ -182,6 +188,7 @@ def explain_clip(
     document = {
         "type": "explanations",
         "stream": hops[0].found.stream,
+        **recording_stated(path, options),
         "hops": rows,
         "notes": _uncovered([hop.found for hop in hops], from_us, to_us),
     }

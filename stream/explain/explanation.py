@@ -22,12 +22,15 @@ from affectstream.stream.explain.modalities import ModalityEffect, modality_effe
 from affectstream.stream.explain.model import Answer, HopModel
 from affectstream.stream.explain.page import explanation_page
 from affectstream.stream.explain.pictures import read_crops
+from affectstream.stream.explain.png_text import with_texts
+from affectstream.stream.explain.stated_use import recording_stated
 from affectstream.stream.explain.voice import VoiceEffect, voice_effects
 from affectstream.stream.explain.words import WordEffect, word_effects
 from affectstream.stream.faces.encode import FaceEncoders
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.event_builder import seconds
+from affectstream.stream.results.origin import STATED_USE
 from affectstream.stream.sinks.base import writing
 
 DOCUMENT, PAGE = "explanation.json", "explanation.html"
@@ -87,7 +90,8 @@ class Explanation:
             found[f"frame{end}.png"] = png(face.seen.context)
         for n, voice in enumerate(self.voices):
             found[f"voice{'' if n == 0 else f'_{n + 1}'}.png"] = png(draw_voice(voice))
-        return found
+        stated = {name.capitalize(): text for name in STATED_USE if (text := self.document[name])}
+        return {name: with_texts(data, stated) for name, data in found.items()}
 
 
 def explain(
@@ -132,6 +136,7 @@ def explain(
     document: dict[str, Any] = {
         "type": "explanation",
         "stream": found.stream,
+        **recording_stated(path, options),
         "bundle": {
             "name": bundle.manifest.name,
             "version": bundle.manifest.version,

@@ -20,8 +20,10 @@ _FLAGS = {
     "neutral_s": "--neutral",
     "min_confidence": "--min-confidence",
     "max_pixels": "--max-pixels",
+    "purpose": "--purpose",
+    "consent": "--consent",
 }
-"""Flags of the options that change a result, by their names in results."""
+"""Flags of the options that change a result or say what it is for, by their names in results."""
 
 
 def explain_arguments(recording: ScoredRecording) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from affectstream.stream.batch.output.identity import valid_name, valid_text
+from affectstream.stream.batch.output.identity import valid_text
+from affectstream.stream.options import valid_name
 from affectstream.stream.batch.output.storage import Storage
 from affectstream.stream.batch.output.traces import texts_of
 from affectstream.stream.batch.plan.task import is_name_of

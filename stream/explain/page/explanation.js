@@ -182,11 +182,11 @@ function buildWords() {
 
 function buildMade() {
   document.querySelector("#limits ul").replaceChildren(...found.limits.map((text) => element("li", text)));
-  const options = Object.entries(found.options).map(([name, value]) => `${name.replace("_", " ")}: ${typeof value === "object" ? JSON.stringify(value) : value}`);
+  const options = Object.entries(found.options).filter(([name]) => !["purpose", "consent"].includes(name)).map(([name, value]) => `${name.replace("_", " ")}: ${typeof value === "object" ? JSON.stringify(value) : value}`);
   const rows = [
     ["Recording", found.stream], ["Hop", `${found.hop}: ${event.t_start} to ${event.t_end} s`],
     ["Recognizer", `${found.bundle.name} ${found.bundle.version}, manifest ${found.bundle.manifest_sha256.slice(0, 16)}…`],
-    ["Options", options.join(", ") || "defaults"],
+    ["Options", options.join(", ") || "defaults"], ["Purpose", found.purpose || "not stated"], ["Consent", found.consent || "not stated"],
     ["Face", "occlusion by patches of the mean color of the crop"], ["Voice", "occlusion in the short-time spectrum"],
     ["Words", "one word left out"], ["All numbers", "explanation.json"],
   ];

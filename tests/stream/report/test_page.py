@@ -102,12 +102,12 @@ def test_the_recording_is_found_from_the_folder_of_the_report(
 
 
 def test_the_command_that_explains_has_the_options_of_the_run(recording: ScoredRecording) -> None:
-    options = {"start_s": 1.5, "channels": [1, 2], "names": {"Ann": 2}, "purpose": "none of it"}
+    options = {"start_s": 1.5, "channels": [1, 2], "names": {"Ann": 2}, "purpose": "a study"}
     bundle = {**recording.bundle, "name": "mine"}
     run = {**recording.run, "options": options, "bundle": bundle}
     found = data_of(report_page(replace(recording, run=run)))["explain"]
     assert found == [
-        *("--bundle", "mine", "--start", "1.5"),
+        *("--bundle", "mine", "--start", "1.5", "--purpose", "a study"),
         *("--speaker", "Ann=2", "--channel", "left=1,right=2"),
     ]
 
