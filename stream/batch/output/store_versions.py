@@ -25,7 +25,7 @@ class StoreVersions:
         if not self._is_s3:
             return
         try:
-            for key, version in self._older(path, newest):
+            for key, version in list(self._older(path, newest)):
                 self._call("delete_object", path, Key=key, VersionId=version)
             count = len(list(self._older(path, newest)))
         except _ERRORS as error:

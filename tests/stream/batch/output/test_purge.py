@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from affectstream.stream.batch.output.storage import ObjectStorage
+from affectstream.stream.batch.output.store_versions import StoreVersions
 from affectstream.stream.events import parse_event
 from affectstream.stream.results.origin import METADATA_KEY
 from affectstream.stream.sinks import DEFAULT_FORMATS
@@ -241,6 +242,51 @@ def test_a_store_that_may_keep_what_was_removed_is_named(talks, capsys, monkeypa
     captured = capsys.readouterr()
     assert "soft delete policy" in json.loads(captured.out)["kept"][0]
     assert "removed, but perhaps not gone" in captured.err
+
+
+class VersionedBucket:
+    """A bucket that keeps versions in pages of one, and refuses to remove some."""
+
+    def __init__(self, versions, locked=()):
+        self.versions, self.locked = dict(versions), locked
+
+    def call_s3(self, method, **given):
+        if method == "delete_object":
+            if given["VersionId"] not in self.locked:
+                del self.versions[given["VersionId"]]
+            return {}
+        if "forbidden" in self.locked:
+            raise PermissionError("Access Denied")
+        known = list(self.versions)
+        place = known.index(given["VersionIdMarker"]) + 1 if "VersionIdMarker" in given else 0
+        key, latest = self.versions[known[place]]
+        page = {"Versions": [{"Key": key, "VersionId": known[place], "IsLatest": latest}]}
+        more = {"IsTruncated": True, "NextKeyMarker": key, "NextVersionIdMarker": known[place]}
+        return page | (more if place + 1 < len(known) else {})
+
+
+VERSIONS = {"v1": ("a.csv", False), "v2": ("a.csv", True), "v3": ("a.csv.old", True)}
+
+
+def test_all_older_versions_are_found_and_no_others():
+    bucket = VersionedBucket(VERSIONS)
+    found = StoreVersions(bucket, "s3://bucket")
+    found.erase("bucket/a.csv", newest=False)
+    assert list(bucket.versions) == ["v2", "v3"]
+    found.erase("bucket/a.csv", newest=True)
+    assert list(bucket.versions) == ["v3"] and found.keeps is None
+
+
+@pytest.mark.parametrize(
+    ("locked", "reason"),
+    [("v1", "still has 1 older versions"), ("forbidden", "s3:ListBucketVersions")],
+)
+def test_versions_that_stay_are_a_reason(locked, reason):
+    found = StoreVersions(VersionedBucket(VERSIONS, (locked,)), "s3://bucket")
+    found.erase("bucket/a.csv", newest=False)
+    assert reason in found.keeps
+    assert StoreVersions(None, "memory://a").keeps is None
+    assert "not known" in StoreVersions(None, "abfs://a").keeps
 
 
 def test_an_empty_recording_is_no_copy_of_another(talks, tmp_path):
