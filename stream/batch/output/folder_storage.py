@@ -17,6 +17,8 @@ from affectstream.stream.sinks.base import writing
 
 _PATIENCE_S = 600.0
 """How long to wait for other runs that end at the same time."""
+_PARTIAL = f"*.{'[0-9a-f]' * 8}.tmp"
+"""What a run that was killed leaves; see `write_atomic`."""
 
 
 class FolderStorage(Storage):
@@ -114,7 +116,7 @@ class FolderStorage(Storage):
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = lock_folder(self.folder, _PATIENCE_S)
             try:
-                for partial in self.folder.glob("*.tmp"):  # of a run that was killed
+                for partial in self.folder.glob(_PARTIAL):
                     partial.unlink(missing_ok=True)
                 build()
             finally:

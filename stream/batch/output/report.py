@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from rich.box import SIMPLE
@@ -87,7 +88,11 @@ def _write_failures(
 def _unwritten(storage: Storage) -> dict[str, Outcome]:
     """The recordings in `failures.csv` whose results could not be written, by name."""
     text = (storage.read(FAILURES) or b"").decode("utf-8", "replace")
-    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if len(row) == len(_COLUMNS)]
+    rows = list[list[str]]()
+    with suppress(csv.Error):  # somebody has changed it: what can be read counts
+        for row in csv.reader(io.StringIO(text, newline="")):
+            if len(row) == len(_COLUMNS):
+                rows.append(row)
     return {
         name: Outcome(name, "failed", Failure("output", reason))
         for name, _, kind, reason in rows

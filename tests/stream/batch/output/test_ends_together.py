@@ -84,8 +84,10 @@ def test_what_another_run_could_not_write_stays_listed_until_it_is_scored(talks,
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
     for name in ("failures.csv.0a1b2c3d.tmp", "summary.html.0a1b2c3d.tmp"):
         (tmp_path / name).write_text("torn")
+    (tmp_path / "mine.tmp").write_text("of the user")
+    (tmp_path / "failures.csv").write_bytes(b"a,b\rc\n\x00")
     write_across(FolderStorage(tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["failures.csv"]
+    assert {path.name for path in tmp_path.iterdir()} == {"failures.csv", "mine.tmp"}
 
 
 @pytest.fixture
