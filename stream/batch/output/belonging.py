@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 
 from affectstream.stream.batch.output.identity import valid_text
-from affectstream.stream.options import valid_name
 from affectstream.stream.batch.output.storage import Storage
 from affectstream.stream.batch.output.traces import texts_of
 from affectstream.stream.batch.plan.task import is_name_of
 from affectstream.stream.explain.explanation import DOCUMENT
+from affectstream.stream.options import valid_name
 
 _EXPLAINED = re.compile(r"explanation\.(?:json|html|mp4)|(?:face|frame|voice)(?:_\d+)?\.png")
 """The files that `affectstream explain` writes."""
