@@ -32,8 +32,8 @@ from affectstream.train.loader.faces.batches import SIDES, CanvasBatches, canvas
 from affectstream.train.loader.faces.canvases import Canvases
 from affectstream.train.loader.faces.photos import YUNET, free_pictures, read_crops, read_photos
 from affectstream.train.networks.yunet import YuNet, by_cell, read_yunet
-from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.onnx.onnx_export import to_onnx
+from affectstream.train.onnx.stored_weights import store_weights_as_half
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 
 BACKGROUNDS = "backgrounds"

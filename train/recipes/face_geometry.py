@@ -31,8 +31,8 @@ from affectstream.train.loader.faces.squares import (
 )
 from affectstream.train.metrics import line
 from affectstream.train.networks.face_landmarks import PARTS, FaceLandmarks, measures
-from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.onnx.onnx_export import to_onnx
+from affectstream.train.onnx.stored_weights import store_weights_as_half
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 
 FILES = {"photos": "faces_in_context.npz", "fer2013": "fer2013.npz"}

@@ -18,7 +18,7 @@ from torchvision.ops import Conv2dNormActivation
 from affectstream.train.networks.network import Network, NetworkSpec, VideoEncoder
 from affectstream.train.networks.sequences import linear_head
 from affectstream.train.networks.vision import normalize_pixels
-from affectstream.train.onnx.half_storage import store_weights_as_half
+from affectstream.train.onnx.stored_weights import store_weights_as_half
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 

@@ -27,7 +27,7 @@ from affectstream.train.networks.sequences import MASKED_SCORE, MeanHead, Tempor
 from affectstream.train.networks.text_backbones import without_padding
 from affectstream.train.networks.tokenizer import train_tokenizer
 from affectstream.train.networks.word_pieces import reduced_embeddings, reduced_tokenizer
-from affectstream.train.onnx.half_storage import store_weights_as_half
+from affectstream.train.onnx.stored_weights import store_weights_as_half
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 

@@ -22,7 +22,7 @@ from affectstream.train.fit.checkpoint import load_run
 from affectstream.train.fit.loop import fit
 from affectstream.train.networks.network import LastLayer
 from affectstream.train.onnx.engine_files import served_head
-from affectstream.train.onnx.int8_storage import store_weights_as_int8
+from affectstream.train.onnx.stored_weights import store_weights_as_int8
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.recipes.registry import recipes
