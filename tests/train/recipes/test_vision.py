@@ -538,7 +538,7 @@ def test_tensors_that_do_not_fit_are_named(change, message, tmp_path):
 
 def test_weights_of_another_network_are_refused(tmp_path):
     torch.save(models.resnet18().state_dict(), tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match=r"and \d+ more\. Take weights of ViT_B_16_Weights"):
+    with pytest.raises(WeightsError, match=r"and \d+ more: take weights of ViT_B_16_Weights"):
         with_weights("vit_b16", tmp_path / "w.pth")
 
 
