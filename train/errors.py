@@ -1,14 +1,4 @@
-"""Errors of training.
-
-AffectstreamError (engines)
-├── DataMissing        a data set was not found
-├── DataError          the files of a data set are not as expected: columns, labels, values, versions
-├── SplitError         the samples cannot be split as requested, or splits have samples in common
-├── WeightsMissing     pretrained weights were not found and cannot be downloaded
-├── WeightsError       pretrained weights are damaged, or do not belong to the network
-├── RunError           a run is missing, of another recipe, would be overwritten, or failed
-└── ParityError        an exported graph and its network disagree by more than rounding
-"""
+"""Errors of training, each an `AffectstreamError`."""
 
 from __future__ import annotations
 

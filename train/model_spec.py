@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
 
 import cv2
 import msgspec
@@ -67,21 +66,7 @@ class Distillation:
     temperature: float
 
 
-class SpecDict(msgspec.Struct, frozen=True):
-    """A specification that checkpoints and bundles hold as plain values."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything in plain values."""
-        found: dict[str, Any] = msgspec.to_builtins(self)
-        return found
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `to_dict` gives. Raises `msgspec.ValidationError` for anything else."""
-        return msgspec.convert(values, cls)
-
-
-class ModelSpec(SpecDict, frozen=True, rename={"window": "view", "loss": "emphasis"}):
+class ModelSpec(msgspec.Struct, frozen=True, rename={"window": "view", "loss": "emphasis"}):
     """See the module. Two names in files are older than those here: ``view`` and ``emphasis``."""
 
     tasks: tuple[Task, ...]

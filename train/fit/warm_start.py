@@ -79,7 +79,7 @@ def saved_spec(folder: Path, recipe: str) -> ModelSpec | None:
     if saved.get("recipe") != recipe or not saved.get("setting"):
         return None
     try:
-        return ModelSpec.from_dict(saved["setting"])
+        return msgspec.convert(saved["setting"], ModelSpec)
     except msgspec.ValidationError:
         return None
 

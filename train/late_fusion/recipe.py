@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from affectstream.train.late_fusion.members import MemberRef, find_members, refe
 from affectstream.train.loader.batches import TrainBatches
 from affectstream.train.loader.rows import open_for
 from affectstream.train.losses import LossConfig
-from affectstream.train.model_spec import DataSource, SpecDict, data_source
+from affectstream.train.model_spec import DataSource, data_source
 from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.predict.predictions import Predictions, predictions_for
 from affectstream.train.recipe import Batch, Loaders
@@ -70,7 +71,7 @@ class LateFusion(nn.Module):
         return fused + self.biases * present.sum(1, keepdim=True).clamp(max=1.0)
 
 
-class FusionSpec(SpecDict, frozen=True, rename={"loss": "emphasis"}):
+class FusionSpec(msgspec.Struct, frozen=True, rename={"loss": "emphasis"}):
     """What the weights were trained for, as the checkpoint keeps it."""
 
     members: tuple[MemberRef, ...]
@@ -122,11 +123,11 @@ class FusionRecipe:
 
     def spec_dict(self) -> dict[str, Any]:
         """`spec` in plain values, for a checkpoint."""
-        return self.spec.to_dict()
+        return msgspec.to_builtins(self.spec)
 
     def restore(self, spec: Mapping[str, Any]) -> Self:
         """This recipe bound to what `spec_dict` gave."""
-        return replace(self, bound_spec=FusionSpec.from_dict(spec))
+        return replace(self, bound_spec=msgspec.convert(spec, FusionSpec))
 
     def bind(self, data: Path, config: FitConfig) -> Self:
         """This recipe for the members in `config` and the prepared data set in `data`.

@@ -102,7 +102,7 @@ def read_spec(bundle: Bundle) -> ModelSpec | None:
     if not path.is_file():
         return None
     try:
-        return ModelSpec.from_dict(json.loads(path.read_text(encoding="utf-8"))["setting"])
+        return msgspec.convert(json.loads(path.read_text(encoding="utf-8"))["setting"], ModelSpec)
     except (OSError, ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
         raise DataError(f"{path} cannot be read: {error}; export the bundle again") from error
 

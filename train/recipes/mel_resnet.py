@@ -23,8 +23,7 @@ from torchvision.ops import Conv2dNormActivation
 from affectstream.train.loader.augment_sound import BARS, change_mel, spec_augment
 from affectstream.train.networks.mel import BANDS, LogMel
 from affectstream.train.networks.network import Network, NetworkSpec, Value, VoiceEncoder
-from affectstream.train.networks.pooling import AttentiveStatistics
-from affectstream.train.onnx.half_storage import store_weights_as_half
+from affectstream.train.onnx.stored_weights import store_weights_as_half
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.documented.mel_cnn import voice_network
 from affectstream.train.recipes.net_recipe import NetRecipe
@@ -43,6 +42,8 @@ OPTIONS: Mapping[str, Value] = {
 }
 """Channels of the stem and the three stages, numbers of the embedding, and what augments."""
 WIDTHS = tuple(OPTIONS)[:5]
+WEIGHTINGS = 2
+"""Of attention over time."""
 TINY: Mapping[str, Value] = dict(zip(WIDTHS, (4, 6, 8, 8, 16), strict=True))
 
 
@@ -78,6 +79,30 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, Cin, bands, frames) to (N, Cout, bands / stride, frames / stride)."""
         return F.relu(self.body(x) + self.shortcut(x))
+
+
+class AttentiveStatistics(nn.Sequential):
+    """Attention weightings over time, each of which pools mean and deviation (after Okabe et al., 2018)."""
+
+    def __init__(self, width: int, hidden: int = 48) -> None:
+        super().__init__(nn.Conv1d(width, hidden, 1), nn.Tanh(), nn.Conv1d(hidden, WEIGHTINGS, 1))
+        self.width = 2 * WEIGHTINGS * width
+        """Of what `forward` gives."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, D, T) to (N, `width`)."""
+        weights = super().forward(x).softmax(2)  # type: ignore[no-untyped-call]
+        mean, square = _weighted(x, weights), _weighted(x * x, weights)
+        spread = (square - mean * mean).clamp(min=1e-4).sqrt()
+        return torch.cat([mean, spread], 1).flatten(1)
+
+
+def _weighted(x: Tensor, weights: Tensor) -> Tensor:
+    """Means (N, D, K) of (N, D, T) under each of the weights (N, K, T).
+
+    Not a matrix product: the deviation stays in FP32, and Turing has no such product in FP32.
+    """
+    return (x.unsqueeze(2) * weights.unsqueeze(1)).sum(3)
 
 
 class MelVoice(VoiceEncoder):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
 import torch
 from msgspec import structs
 from torch import Tensor, nn
@@ -57,11 +58,11 @@ class NetRecipe(Architecture):
 
     def spec_dict(self) -> dict[str, Any]:
         """`spec` in plain values, for a checkpoint."""
-        return self.spec.to_dict()
+        return msgspec.to_builtins(self.spec)
 
     def restore(self, spec: Mapping[str, Any]) -> Self:
         """This recipe bound to what `spec_dict` gave."""
-        bound = ModelSpec.from_dict(spec)
+        bound = msgspec.convert(spec, ModelSpec)
         return replace(self, bound_spec=bound, init_from=None, load_weights=False, user_options={})
 
     def bind(self, data: Path, config: FitConfig) -> Self:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import msgspec
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -116,7 +117,7 @@ def _load(folder: Path, student: ModelSpec) -> Teacher:
                 f"{where}: {recipe.name} is no network over samples; expected a run of one that reads "
                 "what this recipe reads"
             )
-        spec = ModelSpec.from_dict(trained.recipe.spec_dict())
+        spec = msgspec.convert(trained.recipe.spec_dict(), ModelSpec)
     _check_same(where, spec, student)
     module = trained.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     source = TeacherSource(recipe.name, sha256(folder / BEST))

@@ -24,7 +24,7 @@ from affectstream.train.networks.network import (
     Value,
 )
 from affectstream.train.networks.whisper import WhisperMel, level, whisper_layers
-from affectstream.train.onnx.int8_storage import store_weights_as_int8
+from affectstream.train.onnx.stored_weights import store_weights_as_int8
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.documented.mel_cnn import voice_network
 from affectstream.train.recipes.mel_resnet import ACTIVE_DB, DECIBEL, MelVoice, projection

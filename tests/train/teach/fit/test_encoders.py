@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 pytest.importorskip("scipy", reason="teaching needs the 'teach' extra")
 pytest.importorskip("threadpoolctl", reason="teaching needs the 'teach' extra")
 
+import msgspec
 from msgspec import structs
 from torch import nn
 
@@ -290,7 +291,7 @@ def test_a_taught_bundle_has_new_encoders_and_their_networks(tmp_path, monkeypat
         fusion=file_part(base, "fusion.onnx"), voice_encoder=file_part(base, "voice_encoder.onnx")
     )
     write_manifest(base, structs.replace(read_manifest_raw(base), engines=engines))
-    write_warm_start(network(), "loudness", SPEC.to_dict(), base, weights=True)
+    write_warm_start(network(), "loudness", msgspec.to_builtins(SPEC), base, weights=True)
     write_archive(tmp_path)
     where = (tmp_path / "rec", tmp_path / "ann")
     found = teach(*where, tmp_path / "mine", bundle=base, settings=Settings(options=VOICE))

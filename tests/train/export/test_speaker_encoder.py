@@ -9,8 +9,11 @@ torch = pytest.importorskip("torch")
 
 from affectstream.engines.devices.open import open_engine
 from affectstream.train.errors import WeightsError
-from affectstream.train.export.speaker_encoder import convert_speaker_encoder
-from affectstream.train.networks.speaker_encoder import SAMPLES, SpeakerEncoder
+from affectstream.train.export.speaker_encoder import (
+    SAMPLES,
+    SpeakerEncoder,
+    convert_speaker_encoder,
+)
 
 
 def test_the_converted_file_gives_the_embeddings_of_the_network(tmp_path):
