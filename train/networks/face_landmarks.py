@@ -155,19 +155,13 @@ class FaceLandmarks(nn.Module):
             mouth = self.mouth_points(mouth_features)
             head, roll = parts["head"].detach(), parts["roll"].detach()
             turn = self.gaze(torch.cat([right_eye, left_eye, head, roll], 1))
-        columns = list(points.unbind(1))
+        columns = list(parts["landmarks"].view(-1, len(LANDMARKS), 2).unbind(1))
         for frame, chosen, found in zip(frames, (*EYES, MOUTH), (right, left, mouth), strict=True):
-            center, x_axis, y_axis = frame
-            for number, index in enumerate(chosen):
-                x, y = (
-                    found[:, 2 * number : 2 * number + 1],
-                    found[:, 2 * number + 1 : 2 * number + 2],
-                )
-                columns[index] = center + x * x_axis + y * y_axis
-        others = [k for k in range(len(LANDMARKS)) if k not in {*EYES[0], *EYES[1], *MOUTH}]
-        first = parts["landmarks"].view(-1, len(LANDMARKS), 2)
-        for k in others:
-            columns[k] = first[:, k]
+            center, x_axis, y_axis = (part.unsqueeze(1) for part in frame)
+            x, y = found[:, :-1].unflatten(1, (-1, 2)).split(1, 2)
+            placed = (center + x * x_axis + y * y_axis).unbind(1)
+            for index, place in zip(chosen, placed, strict=True):
+                columns[index] = place
         side = head[:, :2] + turn[:, :1] * across + turn[:, 1:] * down
         forward = -torch.sqrt((1.0 - (side * side).sum(1, keepdim=True)).clamp(min=0.03))
         return {

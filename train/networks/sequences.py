@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from affectstream.stream.errors import OptionError
 from affectstream.train.networks.network import Head, LastLayer, NetworkSpec, masked_mean
 
 MASKED_SCORE = -1e4
@@ -110,12 +109,7 @@ class TransformerPool(Pool):
     """Learned positions, a pre-norm transformer over the frames, then their mean."""
 
     def __init__(self, width: int, frames: int, *, heads: int = HEADS, inner: int = INNER) -> None:
-        """Raises `OptionError` if `heads` do not divide `width`."""
         super().__init__()
-        if width % heads:
-            raise OptionError(
-                f"a transformer over the frames has {heads} heads, which do not divide embeddings of {width}"
-            )
         self.width = width
         self.positions = nn.Parameter(torch.zeros(1, frames, width))
         nn.init.trunc_normal_(self.positions, std=0.02)
@@ -181,7 +175,10 @@ class CrossAttention(nn.Module):
     """
 
     def __init__(self, width: int, heads: int) -> None:
+        """Raises `ValueError` if the heads do not divide the width."""
         super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide a width of {width}")
         self.heads = heads
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 

@@ -512,7 +512,7 @@ def test_a_card_names_no_folder_of_this_machine(exported, data, tmp_path):
 @pytest.mark.parametrize("options", [{"width": 0}, {"temporal": "transformer", "width": 6}])
 def test_options_that_build_no_network_are_refused(data, options):
     bound = cnn.RECIPE.bind(data, replace(CONFIG, options=options))
-    with pytest.raises(OptionError, match=r"a layer would be empty|do not divide"):
+    with pytest.raises(OptionError, match=r"a layer would be empty|must be divisible"):
         bound.module()
 
 

@@ -2,6 +2,7 @@
 
 import urllib.request
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -330,14 +331,24 @@ def test_the_small_stem_keeps_a_finer_map_and_the_same_tensors():
             "expected the blocks of the four stages, such as 3-4-6-3",
         ),
         ("resnet50", {"blocks": "3-4-x-3"}, "--set blocks=3-4-x-3"),
-        ("vit_b16", {"heads": 5}, "--set width=48 --set heads=5"),
+        (
+            "vit_b16",
+            {"heads": 5},
+            "--set heads=5: vit_b16 cannot be built so: embed_dim must be divisible",
+        ),
         ("vit_b16", {"patch": 24}, "patches do not divide a side of 64 pixels"),
-        ("temporal_vit", {"width": 44}, "has 8 heads"),
+        (
+            "temporal_vit",
+            {"width": 44},
+            "--set width=44: temporal_vit cannot be built so: embed_dim",
+        ),
     ],
 )
 def test_options_that_do_not_fit_are_named(name, options, message):
+    recipe, spec = RECIPES[name], tiny_spec(RECIPES[name], options)
+    bound = replace(recipe, bound_spec=SimpleNamespace(network_spec=lambda **_: spec))
     with pytest.raises(OptionError, match=message):
-        tiny(RECIPES[name], options)
+        replace(bound, user_options=options).module()
 
 
 # Graphs

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from affectstream.stream.errors import OptionError
 from affectstream.train.networks.network import (
     Head,
     Network,
@@ -48,13 +47,9 @@ class CrossAttentionHead(Head):
 
 
 def _build(spec: NetworkSpec) -> Network:
-    video, heads = vit_b16.VitEncoder(spec), int(spec.options["cross_heads"])
-    if video.width % heads:
-        raise OptionError(
-            f"--set width={video.width} --set cross_heads={heads}: the heads do not divide the width"
-        )
+    video = vit_b16.VitEncoder(spec)
     voice = WaveNetEncoder(spec, video.width)
-    head = CrossAttentionHead(video.width, heads, spec.outputs)
+    head = CrossAttentionHead(video.width, int(spec.options["cross_heads"]), spec.outputs)
     return Network(head, video=video, voice=voice)
 
 

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from affectstream.stream.errors import OptionError
 from affectstream.train.networks import text_backbones, wave_backbones
 from affectstream.train.networks.network import (
     Head,
@@ -63,11 +62,8 @@ def _build(spec: NetworkSpec) -> Network:
     frozen = spec.options["encoders"] == "frozen"
     text = BertEncoder(spec, pooled=False, frozen=frozen)
     voice = Wav2Vec2Encoder(spec, frozen=frozen)
-    if text.width != voice.width or text.width % int(spec.options["cross_heads"]):
-        raise OptionError(
-            f"--set text_width={text.width} --set voice_width={voice.width} --set cross_heads="
-            f"{spec.options['cross_heads']}: expected equal widths that the heads divide"
-        )
+    if text.width != voice.width:
+        raise ValueError(f"expected equal widths of text ({text.width}) and voice ({voice.width})")
     return Network(LstmHead(spec, text.width), voice=voice, text=text)
 
 

@@ -32,14 +32,10 @@ class VitEncoder(VisionEncoder):
     pictures."""
 
     def __init__(self, spec: NetworkSpec) -> None:
-        """Raises `OptionError` for options that do not fit each other."""
+        """Raises `OptionError` for patches that do not divide the side."""
         from torchvision.models import VisionTransformer
 
         layers, width, heads, patch = (int(spec.options[name]) for name in OPTIONS)
-        if width % heads:
-            raise OptionError(
-                f"--set width={width} --set heads={heads}: the heads do not divide the width"
-            )
         if spec.size % patch:
             raise OptionError(
                 f"--set patch={patch}: patches do not divide a side of {spec.size} pixels"
