@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,8 +18,8 @@ from affectstream.engines.bundle.training import (
     free_part,
     write_recipe,
 )
-from affectstream.engines.manifest import Role
-from affectstream.train.calibration import COVERAGE, EVEN, manifest_calibration
+from affectstream.engines.manifest import Manifest, Role
+from affectstream.train.calibration import COVERAGE, EVEN
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
 from affectstream.train.evaluate.parts.detector_metrics import measure_detector
@@ -82,38 +80,35 @@ def assemble(
         _check_new(members, calibrate_on)
     config = None if merge is None else MergeConfig.read(merge, spec.labels)
     prior, source = spec.prior, f"{spec.data.source}: {spec.data.licence}"
-    if config is not None and config.prior:
-        prior = tuple(config.prior[label] for label in spec.labels)
     if config is not None:
         trusted(module, members, config)
+        if config.prior:
+            prior = tuple(config.prior[label] for label in spec.labels)
     with atomic_bundle(output) as folder:
         bound.export(module, folder)
         if config is None:
             for member in members:
                 _copy(member, folder / member.name, weights=weights)
             _write_head(bound, {}, folder / TRAINING)
-            make_manifest: steps.MakeManifest = partial(
-                fusion_manifest, members, bound.name, file_part(folder, FUSION), source
-            )
+            fusion = file_part(folder, FUSION)
+            manifest = fusion_manifest(members, bound.name, fusion, source, prior)
         else:
             engines = write_merged(members, config, folder)
-            make_manifest = partial(merged_manifest, members, config, engines, source)
+            manifest = merged_manifest(members, config, engines, source, prior)
+            if config.clips is not None:
+                manifest = _with_detector(manifest, folder, Path(config.clips))
         exported = steps.calibrate_and_measure(
             folder,
+            manifest,
             data,
-            prior,
-            make_manifest,
             report,
             follow_prior=calibrate_on is not None or prior != spec.prior,
             calibrate_on=calibrate_on,
         )
-        if config is not None and config.clips is not None:
-            exported = _with_detector(exported, folder, Path(config.clips))
-        sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.onnx"))}
         card.write_texts(
             folder,
-            _card(exported, trained, module, members, spec, config, sizes, calibrate_on),
-            _licence(exported.manifest.name, module, members, spec, merged=config is not None),
+            _card(exported, trained, members, config, folder, calibrate_on),
+            _licence(exported.manifest, spec, members, count_parameters(module, all_=True)),
         )
         if config is not None:
             for member in members:
@@ -137,10 +132,8 @@ def write_uncalibrated(trained: Trained, folder: Path) -> None:
     bound.export(module, folder)
     for member in members:
         _copy(member, folder / member.name, weights=False)
-    fused, calibration = file_part(folder, FUSION), manifest_calibration(spec.prior, {})
-    write_manifest(
-        folder, fusion_manifest(members, bound.name, fused, spec.data.source, calibration)
-    )
+    fused, source = file_part(folder, FUSION), spec.data.source
+    write_manifest(folder, fusion_manifest(members, bound.name, fused, source, spec.prior))
 
 
 def _write_head(recipe: FusionRecipe, engines: Mapping[Role, str], folder: Path) -> None:
@@ -161,13 +154,12 @@ def _check_new(members: Sequence[Member], data: Path) -> None:
             )
 
 
-def _with_detector(exported: steps.Exported, folder: Path, clips: Path) -> steps.Exported:
-    """The bundle with the metrics of its face detector, which is measured on real clips."""
-    with Bundle.open(folder) as bundle:
-        rows = (*measure_detector(bundle, clips), *exported.manifest.results)
-    manifest = structs.replace(exported.manifest, results=rows)
+def _with_detector(manifest: Manifest, folder: Path, clips: Path) -> Manifest:
+    """The manifest with the metrics of the face detector in `folder`, which is measured on real clips."""
     write_manifest(folder, manifest)
-    return replace(exported, manifest=manifest)
+    with Bundle.open(folder) as bundle:
+        rows = measure_detector(bundle, clips)
+    return structs.replace(manifest, results=(*rows, *manifest.results))
 
 
 def _copy(member: Member, folder: Path, *, weights: bool) -> None:
@@ -191,19 +183,19 @@ def _percent(module: LateFusion) -> list[float]:
 
 
 def _licence(
-    name: str, module: LateFusion, members: Sequence[Member], spec: FusionSpec, *, merged: bool
+    manifest: Manifest, spec: FusionSpec, members: Sequence[Member], numbers: int
 ) -> list[str]:
     rules = (
         f"- {m.name}: {m.manifest.licences.weights} (data: {m.manifest.licences.data})"
         for m in members
     )
     return card.licence(
-        name,
-        "The engines come from these, whose licenses all apply:"
-        if merged
-        else "Each folder in here is a bundle with a LICENSE of its own, and all of them apply:",
+        manifest.name,
+        "Each folder in here is a bundle with a LICENSE of its own, and all of them apply:"
+        if manifest.members
+        else "The engines come from these, whose licenses all apply:",
         "\n".join(rules),
-        f"fusion.onnx, {count_parameters(module, all_=True)} numbers, was learned from: {spec.data.source}\n"
+        f"fusion.onnx, {numbers} numbers, was learned from: {spec.data.source}\n"
         f"Licence of that data: {spec.data.licence}\n"
         "Use the bundle only as every one of these licences allows.",
     )
@@ -212,14 +204,13 @@ def _licence(
 def _card(
     exported: steps.Exported,
     trained: Trained,
-    module: LateFusion,
     members: Sequence[Member],
-    spec: FusionSpec,
     config: MergeConfig | None,
-    sizes: Mapping[str, int],
+    folder: Path,
     calibrate_on: Path | None,
 ) -> list[str]:
-    manifest = exported.manifest
+    assert isinstance(trained.recipe, FusionRecipe) and isinstance(trained.module, LateFusion)
+    manifest, spec, module = exported.manifest, trained.recipe.spec, trained.module
     on = "split valid" if calibrate_on is None else _described(calibrate_on)
     rows = (
         (f"`{ref.name}`", m.manifest.summary, f"{weight:.4f}", f"{share:.1f} %", ref.sha256[:12])
@@ -230,11 +221,11 @@ def _card(
     assumed = (f"{share:g}" for share in manifest.calibration.prior)
     counts = zip(spec.labels, spec.counts, assumed, strict=True)
     network = f"{count_parameters(module, all_=True)} trainable numbers"
-    files = card.table(("file", "bytes"), ((f"`{n}`", f"{size:,}") for n, size in sizes.items()))
+    sizes = ((f"`{p.name}`", f"{p.stat().st_size:,}") for p in sorted(folder.glob("*.onnx")))
     return [
         card.title(manifest),
         card.USE,
-        "" if config is None else f"## Engines\n{files}",
+        "" if config is None else f"## Engines\n{card.table(('file', 'bytes'), sizes)}",
         "## Members\nThe members are frozen. The logits of each, for a uniform prior, are multiplied by its "
         "weight and\nadded up; a member without any of its modalities is left out.",
         card.table(("member", "what it is", "weight", "share", "SHA-256"), rows),

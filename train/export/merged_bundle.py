@@ -41,7 +41,6 @@ from affectstream.engines.manifest import (
     GeometryPart,
     Licenses,
     Manifest,
-    Measurement,
 )
 from affectstream.engines.models.registry import part_path
 from affectstream.stream.errors import OptionError
@@ -214,10 +213,10 @@ def merged_manifest(
     config: MergeConfig,
     engines: Engines,
     data: str,
-    calibration: Calibration,
-    results: tuple[Measurement, ...],
+    prior: tuple[float, ...],
 ) -> Manifest:
-    """The manifest; `data` names source and license of what the head was fitted to."""
+    """The manifest before calibration; `data` names source and license of what the head was fitted to,
+    `prior` has the shares of the labels in use."""
     found = by_modality(members)
     first, video = members[0].manifest, found.get("video")
     sources = [*(f"{m.name}: {m.manifest.licences.data}" for m in members), f"fusion: {data}"]
@@ -232,19 +231,15 @@ def merged_manifest(
         hop_us=first.hop_us,
         frame_hz=(first if video is None else video.manifest).frame_hz,
         engines=engines,
-        calibration=calibration,
+        calibration=Calibration(prior, {}, {}),
         licences=Licenses("MIT", "; ".join(sources), config.weights or "; ".join(weights)),
         crop=None if video is None else video.manifest.crop,
         languages=found["text"].manifest.languages if "text" in found else (),
-        results=(*_results(found), *results),
+        # What was measured of each member alone, under the role of its encoder.
+        results=tuple(
+            structs.replace(row, part=ENCODER_ROLES[modality])
+            for modality, member in found.items()
+            for row in member.manifest.results
+            if row.part in (modality, ENCODER_ROLES[modality], "as they are")
+        ),
     )
-
-
-def _results(found: Mapping[Modality, Member]) -> list[Measurement]:
-    """What was measured of each member alone, under the role of its encoder."""
-    return [
-        structs.replace(row, part=ENCODER_ROLES[modality])
-        for modality, member in found.items()
-        for row in member.manifest.results
-        if row.part in (modality, ENCODER_ROLES[modality], "as they are")
-    ]

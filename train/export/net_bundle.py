@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
 
 from affectstream.engines.bundle.folder import POCKET, read_manifest
@@ -17,11 +16,10 @@ from affectstream.engines.manifest import (
     FilePart,
     Licenses,
     Manifest,
-    Measurement,
     TextPart,
 )
 from affectstream.stream.errors import OptionError
-from affectstream.train.calibration import COVERAGE, EVEN, manifest_calibration
+from affectstream.train.calibration import COVERAGE, EVEN
 from affectstream.train.export import card, steps
 from affectstream.train.export.bundle_folder import (
     atomic_bundle,
@@ -84,9 +82,8 @@ def assemble(
             half_life=half_life,
             record=fit_record(runs / recipe.name),
         )
-        make_manifest = partial(_manifest, folder, bound.name, spec)
-        prior = _emotions(spec).prior  # assumed in use
-        exported = steps.calibrate_and_measure(folder, data, prior, make_manifest, report)
+        manifest = _manifest(folder, bound.name, spec)
+        exported = steps.calibrate_and_measure(folder, manifest, data, report)
         card.write_texts(
             folder, _card(exported, trained, spec, half_life_s), _licence(bound.name, spec)
         )
@@ -99,9 +96,7 @@ def write_uncalibrated(trained: Trained, folder: Path) -> None:
     bound, network = trained.recipe, trained.module
     assert isinstance(bound, NetRecipe) and isinstance(network, Network)
     _write_engines(bound, network, folder)
-    prior = _emotions(bound.spec).prior
-    manifest = _manifest(folder, bound.name, bound.spec, manifest_calibration(prior, {}), ())
-    write_manifest(folder, manifest)
+    write_manifest(folder, _manifest(folder, bound.name, bound.spec))
 
 
 def _write_engines(bound: NetRecipe, network: Network, folder: Path) -> None:
@@ -129,14 +124,9 @@ def _emotions(spec: ModelSpec) -> Task:
     return spec.task("emotion") or spec.task("emotion_multilabel") or Task("emotion")
 
 
-def _manifest(
-    folder: Path,
-    name: str,
-    spec: ModelSpec,
-    calibration: Calibration,
-    results: tuple[Measurement, ...],
-) -> Manifest:
-    window = spec.window
+def _manifest(folder: Path, name: str, spec: ModelSpec) -> Manifest:
+    """The manifest before calibration; the prior of the training set is assumed in use."""
+    window, emotions = spec.window, _emotions(spec)
     encoders = {
         role: file_part(folder, f"{role}.onnx")
         for modality, role in ENCODER_ROLES.items()
@@ -155,7 +145,7 @@ def _manifest(
             f"{' and '.join(_WORDS[m] for m in window.modalities)} by the recipe {name}, "
             f"learned from {spec.data.name}."
         ).capitalize(),
-        labels=_emotions(spec).labels,
+        labels=emotions.labels,
         window_us=window.window_us,
         hop_us=spec.hop_us,
         frame_hz=window.frame_hz,
@@ -164,7 +154,7 @@ def _manifest(
             **(_face_engines() if _needs_detector(spec) else {}),  # type: ignore[arg-type]
             **encoders,  # type: ignore[arg-type]
         ),
-        calibration=calibration,
+        calibration=Calibration(emotions.prior, {}, {}),
         licences=Licenses(
             code="MIT",
             data=f"{spec.data.source}: {spec.data.licence}",
@@ -173,7 +163,6 @@ def _manifest(
         crop=face_crop(spec),
         languages=spec.data.languages if "text" in window.modalities else (),
         metadata=window.metadata,
-        results=results,
     )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import structs
+
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.chance import chance_warning
-from affectstream.engines.manifest import Calibration, Manifest, Measurement
+from affectstream.engines.manifest import Manifest
 from affectstream.train.calibration import Calibrated, manifest_calibration
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
@@ -25,8 +27,6 @@ from affectstream.train.model_spec import DataSource
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
 
-MakeManifest = Callable[[Calibration, tuple[Measurement, ...]], Manifest]
-
 
 @dataclass(frozen=True, slots=True)
 class Exported:
@@ -40,21 +40,22 @@ class Exported:
 
 def calibrate_and_measure(
     folder: Path,
+    manifest: Manifest,
     data: Path,
-    prior: tuple[float, ...],
-    make_manifest: MakeManifest,
     report: Report,
     *,
     follow_prior: bool = False,
     calibrate_on: Path | None = None,
 ) -> Exported:
-    """Calibrate and measure the engines in `folder` on split valid of `data`, and write the manifest.
+    """Calibrate and measure the engines in `folder` on split valid of `data`, and write `manifest`, whose
+    calibration is a prior so far, with what was found.
 
     With `calibrate_on`, another prepared set, they are calibrated on all of its samples instead. With
-    `follow_prior` these are drawn so that the labels follow `prior` and people count the same; without, their
-    labels have to follow it already.
+    `follow_prior` these are drawn so that the labels follow the prior and people count the same; without,
+    their labels have to follow it already.
     """
-    write_manifest(folder, make_manifest(Calibration(prior, {}, {}), ()))
+    write_manifest(folder, manifest)
+    calibration, prior = manifest.calibration, manifest.calibration.prior
     with Bundle.open(folder) as bundle:
         samples, tasks = bundle_samples(bundle, data, "valid")
         outputs = bundle_outputs(bundle, *valid_batches(samples), missing=True)
@@ -64,7 +65,6 @@ def calibrate_and_measure(
             known_outputs = bundle_outputs(bundle, *valid_batches(known), missing=True)
     emotion = next((task for task in tasks if task.name == "emotion"), None)
     calibrated: Mapping[str, Calibrated] = {}
-    calibration = manifest_calibration(prior, {})
     if emotion is not None:
         calibrated = calibrate_emotion(known_outputs, known[0], prior, follow_prior=follow_prior)
         for name, found in calibrated.items():
@@ -79,7 +79,9 @@ def calibrate_and_measure(
             report(f"contradictions of {name}: from a divergence of {limit} bits")
     name = f"{samples[0].dataset.info.name} valid"
     results = measure(outputs, samples[0], tasks, calibration, name)
-    manifest = make_manifest(calibration, results)
+    manifest = structs.replace(
+        manifest, calibration=calibration, results=(*manifest.results, *results)
+    )
     write_manifest(folder, manifest)
     by_class = class_table(outputs[None], samples[0], tasks, calibration)
     return Exported(manifest, calibrated, by_class)

@@ -25,7 +25,6 @@ from affectstream.engines.manifest import (
     FilePart,
     Licenses,
     Manifest,
-    Measurement,
 )
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
@@ -67,7 +66,7 @@ def find_members(bundles: Sequence[str]) -> tuple[Member, ...]:
         raise BundleError(f"member {members[0].name!r} has no labels: only emotions can be fused")
     # Only labels, hops, frame rates and detectors of this manifest are compared; the rest is a placeholder.
     placeholder = FilePart("fusion.onnx", "0" * 64)
-    manifest = fusion_manifest(members, "fused", placeholder, "", Calibration((), {}, {}))
+    manifest = fusion_manifest(members, "fused", placeholder, "", ())
     for mismatch in member_mismatches(manifest, members):
         raise BundleError(f"--member: {mismatch}")
     return members
@@ -111,14 +110,10 @@ def fingerprint(folder: Path) -> str:
 
 
 def fusion_manifest(
-    members: Sequence[Member],
-    name: str,
-    fusion: FilePart,
-    data: str,
-    calibration: Calibration,
-    results: tuple[Measurement, ...] = (),
+    members: Sequence[Member], name: str, fusion: FilePart, data: str, prior: tuple[float, ...]
 ) -> Manifest:
-    """The manifest of a bundle of `members`; `data` is source and licence of the weights' training data."""
+    """The manifest of a bundle of `members`, before calibration; `data` is source and licence of the weights'
+    training data, `prior` the shares of the labels in use."""
     manifests = [member.manifest for member in members]
     frame_rates = [m.frame_hz for m in manifests if m.crop is not None]
     weights = [f"{m.name}: {m.manifest.licences.weights}" for m in members]
@@ -133,11 +128,10 @@ def fusion_manifest(
         hop_us=manifests[0].hop_us,
         frame_hz=math.lcm(*frame_rates) if frame_rates else manifests[0].frame_hz,
         engines=Engines(fusion=fusion),
-        calibration=calibration,
+        calibration=Calibration(prior, {}, {}),
         licences=Licenses(code="MIT", data="; ".join(sources), weights="; ".join(weights)),
         languages=tuple(sorted({language for m in manifests for language in m.languages})),
         members=tuple(member.name for member in members),
-        results=results,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,13 +64,13 @@ class WhisperLayers(nn.Module):
         from transformers.models.whisper.configuration_whisper import WhisperConfig
 
         super().__init__()
-        # Plain operators, which every runtime has.
-        config = WhisperConfig(
-            d_model=width,
-            encoder_attention_heads=heads,
-            encoder_ffn_dim=4 * width,
-            attn_implementation="eager",
-        )
+        sizes: dict[str, Any] = {
+            "d_model": width,
+            "encoder_attention_heads": heads,
+            "encoder_ffn_dim": 4 * width,
+            "attn_implementation": "eager",  # plain operators, which every runtime has
+        }
+        config = WhisperConfig(**sizes)
         self.conv1 = nn.Conv1d(BANDS, width, 3, padding=1)
         self.conv2 = nn.Conv1d(width, width, 3, stride=2, padding=1)
         self.layers = nn.ModuleList(models.WhisperEncoderLayer(config) for _ in range(layers))
