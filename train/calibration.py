@@ -9,15 +9,13 @@ is added does not raise the limit.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from affectstream.engines.labels import Modality
-from affectstream.engines.manifest import Calibration
 from affectstream.stream.fusion.conflict import divergence
 
 TEMPERATURES = np.geomspace(0.25, 8.0, 400)
@@ -134,22 +132,6 @@ def conflict_limit(
     if allowed >= len(diverging):
         return 0.0
     return min(1.0, math.ceil(1e4 * diverging[allowed]) / 1e4)
-
-
-def manifest_calibration(
-    prior: tuple[float, ...],
-    calibrated: Mapping[str, Calibrated],
-    conflict: Mapping[str, float] | None = None,
-    neutral: Mapping[Modality, tuple[float, ...]] | None = None,
-) -> Calibration:
-    """The calibration as a bundle's manifest keeps it; keys are sets of modalities such as ``video+text``."""
-    return Calibration(
-        prior=prior,
-        temperature={name: one.temperature for name, one in calibrated.items()},
-        min_confidence={name: one.min_confidence for name, one in calibrated.items()},
-        conflict=dict(conflict or {}),
-        neutral=dict(neutral or {}),
-    )
 
 
 def expected_calibration_error(

@@ -11,7 +11,7 @@ from msgspec import structs
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.chance import chance_warning
 from affectstream.engines.manifest import Manifest
-from affectstream.train.calibration import Calibrated, manifest_calibration
+from affectstream.train.calibration import Calibrated
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
 from affectstream.train.evaluate.bundle.bundle_metrics import (
@@ -72,9 +72,14 @@ def calibrate_and_measure(
                 f"calibrated {name}: temperature {found.temperature}, threshold "
                 f"{found.min_confidence}, ECE {found.ece:.3f}"
             )
-        conflict = find_conflicts(known_outputs, manifest_calibration(prior, calibrated))
-        neutral = neutral_logits(known_outputs, known[0], emotion.labels)
-        calibration = manifest_calibration(prior, calibrated, conflict, neutral)
+        calibration = structs.replace(
+            calibration,
+            temperature={name: found.temperature for name, found in calibrated.items()},
+            min_confidence={name: found.min_confidence for name, found in calibrated.items()},
+            neutral=neutral_logits(known_outputs, known[0], emotion.labels),
+        )
+        conflict = find_conflicts(known_outputs, calibration)
+        calibration = structs.replace(calibration, conflict=conflict)
         for name, limit in conflict.items():
             report(f"contradictions of {name}: from a divergence of {limit} bits")
     name = f"{samples[0].dataset.info.name} valid"
