@@ -1,7 +1,7 @@
 """The search space of `train tune`: a range for each searched setting.
 
 Keys are fields of `FitConfig`, or ``options.NAME`` for an option of the recipe. A recipe with an attribute
-``space`` brings its own; the others get `default_space`. Each study stores its ranges as text.
+``space`` brings its own; the others get a default one. Each study stores its ranges as text.
 """
 
 from __future__ import annotations
@@ -47,10 +47,13 @@ LATE_FUSION: Space = {
 """The documented study of `enhanced_late_fusion`."""
 
 
-def default_space(recipe: Recipe) -> Space:
-    """Learning rate, batch size, weight decay, and label smoothing if the recipe supports it."""
+def space_of(recipe: Recipe) -> Space:
+    """The recipe's own space, or by default learning rate, batch size, weight decay, and label smoothing if
+    the recipe supports it."""
     from affectstream.train.recipe import Bindable
 
+    if own := getattr(recipe, "space", {}):
+        return own
     batch, rate = recipe.defaults.batch_size, recipe.defaults.learning_rate
     space: dict[str, Range] = {
         # For the most common default, 1e-4, this is the range of the reports: 1e-5 to 1e-3.
@@ -61,11 +64,6 @@ def default_space(recipe: Recipe) -> Space:
     if isinstance(recipe, Bindable):
         space["label_smoothing"] = Between(0.0, 0.2)
     return space
-
-
-def space_of(recipe: Recipe) -> Space:
-    """The recipe's own space, or the default one."""
-    return getattr(recipe, "space", {}) or default_space(recipe)
 
 
 def sampled_settings(sampled: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,6 +125,11 @@ class Task:
                 shares[row] = torch.tensor(counts) / sum(counts)
         return shares
 
+    def learned(self, dataset: Dataset) -> Tensor:
+        """What training compares the outputs with: `shares`, or `targets` without votes."""
+        shares = self.shares(dataset)
+        return self.targets(dataset) if shares is None else shares
+
     def one_hot(self, classes: Tensor) -> Tensor:
         """Class numbers (n,) of `targets` as shares (n, labels) float32, NaN where unlabeled."""
         shares = F.one_hot(classes.clamp(min=0), self.width).to(torch.float32)
@@ -222,16 +227,8 @@ def tasks_for(
         tasks[name] = _task_for(name, dataset.info.name, train, valid, values if is_fold else train)
     if "emotion" in tasks and "emotion_multilabel" in tasks:  # one bundle has one order of labels
         tasks["emotion_multilabel"] = Task("emotion_multilabel", tasks["emotion"].labels)
-    return tuple(
-        tasks[name].with_labels_of(_learned(tasks[name], dataset)[torch.from_numpy(rows["train"])])
-        for name in names
-    )
-
-
-def _learned(task: Task, dataset: Dataset) -> Tensor:
-    """What training compares the outputs of `task` with."""
-    shares = task.shares(dataset)
-    return task.targets(dataset) if shares is None else shares
+    picked = torch.from_numpy(rows["train"])
+    return tuple(task.with_labels_of(task.learned(dataset)[picked]) for task in tasks.values())
 
 
 def _task_for(

@@ -79,7 +79,7 @@ def assemble(
     if calibrate_on is not None:
         _check_new(members, calibrate_on)
     config = None if merge is None else MergeConfig.read(merge, spec.labels)
-    prior, source = spec.prior, f"{spec.data.source}: {spec.data.licence}"
+    prior, source = spec.task.prior, f"{spec.data.source}: {spec.data.licence}"
     if config is not None:
         trusted(module, members, config)
         if config.prior:
@@ -102,7 +102,7 @@ def assemble(
             manifest,
             data,
             report,
-            follow_prior=calibrate_on is not None or prior != spec.prior,
+            follow_prior=calibrate_on is not None or prior != spec.task.prior,
             calibrate_on=calibrate_on,
         )
         card.write_texts(

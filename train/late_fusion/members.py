@@ -18,14 +18,7 @@ from affectstream.engines.bundle.folder import (
 )
 from affectstream.engines.bundle.training import recipe_file
 from affectstream.engines.errors import BundleError
-from affectstream.engines.manifest import (
-    FORMAT,
-    Calibration,
-    Engines,
-    FilePart,
-    Licenses,
-    Manifest,
-)
+from affectstream.engines.manifest import FORMAT, Calibration, Engines, FilePart, Licenses, Manifest
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
 
@@ -42,6 +35,12 @@ class MemberRef:
     sha256: str
     """See `fingerprint`."""
     watches: bool
+
+    @classmethod
+    def of(cls, member: Member) -> MemberRef:
+        """The reference to `member`."""
+        folder, watches = member.folder, member.manifest.crop is not None
+        return cls(member.name, str(folder), fingerprint(folder), watches)
 
 
 def find_members(bundles: Sequence[str]) -> tuple[Member, ...]:
@@ -70,14 +69,6 @@ def find_members(bundles: Sequence[str]) -> tuple[Member, ...]:
     for mismatch in member_mismatches(manifest, members):
         raise BundleError(f"--member: {mismatch}")
     return members
-
-
-def references(members: Sequence[Member]) -> tuple[MemberRef, ...]:
-    """What a checkpoint keeps of `members`."""
-    return tuple(
-        MemberRef(m.name, str(m.folder), fingerprint(m.folder), m.manifest.crop is not None)
-        for m in members
-    )
 
 
 def reopen(refs: Sequence[MemberRef]) -> tuple[Member, ...]:

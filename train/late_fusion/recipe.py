@@ -22,7 +22,7 @@ from affectstream.train.config import FitConfig, Value, flag_of, suggestion
 from affectstream.train.errors import DataError
 from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.late_fusion.member_logits import MemberLogits, member_logits, rows_for
-from affectstream.train.late_fusion.members import MemberRef, find_members, references, reopen
+from affectstream.train.late_fusion.members import MemberRef, find_members, reopen
 from affectstream.train.loader.batches import TrainBatches
 from affectstream.train.loader.rows import open_for
 from affectstream.train.losses import LossConfig
@@ -89,14 +89,9 @@ class FusionSpec(msgspec.Struct, frozen=True, rename={"loss": "emphasis"}):
         return Task("emotion", self.labels, self.counts)
 
     @property
-    def prior(self) -> tuple[float, ...]:
-        """Shares of the labels in split train; a label without samples counts as one sample."""
-        return self.task.prior
-
-    @property
     def log_prior(self) -> Tensor:
         """(C,) what is added to the fused logits for loss and metrics; zeros if class weights are used."""
-        prior = torch.tensor(self.prior)
+        prior = torch.tensor(self.task.prior)
         return torch.zeros_like(prior) if self.loss.class_weights else prior.log()
 
 
@@ -139,7 +134,7 @@ class FusionRecipe:
         members = find_members(config.members)
         for member in members:
             check_unseen(member.folder, data)
-        refs, labels = references(members), members[0].manifest.labels
+        refs, labels = tuple(map(MemberRef.of, members)), members[0].manifest.labels
         train, _ = (self._logits(members, data, split, config) for split in ("train", "valid"))
         counts = torch.bincount(train.truth, minlength=len(labels)).tolist()
         if sum(count > 0 for count in counts) < LEAST_CLASSES:

@@ -26,13 +26,10 @@ FLOOR = 1e-10
 """Power of silence; 16-bit rounding noise is at 5e-10."""
 
 
-def windowed_dft(n_fft: int = N_FFT) -> NDArray[np.float64]:
+def windowed_dft(n_fft: int) -> NDArray[np.float64]:
     """Cosine rows, then sine rows, under a periodic Hann window, (`n_fft` + 2, `n_fft`) float64."""
-    n = np.arange(n_fft)
-    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * n / n_fft)
-    # The phase is reduced modulo one turn in integers first, which keeps large products exact.
-    phase = 2.0 * np.pi * ((np.arange(n_fft // 2 + 1)[:, None] * n) % n_fft) / n_fft
-    return np.concatenate([np.cos(phase) * window, np.sin(phase) * window])
+    rows = np.fft.rfft(np.eye(n_fft), axis=0)
+    return np.concatenate([rows.real, -rows.imag]) * np.hanning(n_fft + 1)[:-1]
 
 
 class MelPower(nn.Module):

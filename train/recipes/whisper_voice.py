@@ -17,12 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from affectstream.train.networks.network import (
-    Network,
-    NetworkSpec,
-    Phase,
-    Value,
-)
+from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value
 from affectstream.train.networks.whisper import WhisperMel, level, whisper_layers
 from affectstream.train.onnx.stored_weights import store_weights_as_int8
 from affectstream.train.recipe import FitConfig

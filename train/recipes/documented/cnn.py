@@ -26,11 +26,6 @@ DROPOUT = 0.5
 BLOCKS_DROPOUT = (0.0, 0.3, 0.4, 0.4)
 
 
-def _block(inputs: int, outputs: int, dropout: float) -> list[nn.Module]:
-    layers = [*Conv2dNormActivation(inputs, outputs, 3, inplace=False), nn.MaxPool2d(2)]
-    return [*layers, nn.Dropout2d(dropout)] if dropout else layers
-
-
 class CnnEncoder(VideoEncoder):
     """Pictures to embeddings; S is a multiple of 56."""
 
@@ -41,7 +36,8 @@ class CnnEncoder(VideoEncoder):
         channels = (3, *(first << number for number in range(blocks)))
         layers: list[nn.Module] = []
         for (before, after), dropout in zip(pairwise(channels), BLOCKS_DROPOUT, strict=False):
-            layers += _block(before, after, dropout)
+            layers += [*Conv2dNormActivation(before, after, 3, inplace=False), nn.MaxPool2d(2)]
+            layers += [nn.Dropout2d(dropout)] if dropout else []
         self.blocks = nn.Sequential(*layers)
         side = spec.size >> blocks
         # Equals an adaptive pool at this size, in an operator that every runtime has.

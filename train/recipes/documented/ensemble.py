@@ -96,13 +96,8 @@ class EnsembleHead(Head):
         )
         self.late = nn.ModuleDict()
         for name in MODALITIES:
-            layers = (
-                nn.Linear(width, late),
-                nn.ReLU(),
-                nn.Dropout(0.3),
-                LastLayer(late, spec.outputs),
-            )
-            self.late[name] = nn.Sequential(*layers)
+            out = LastLayer(late, spec.outputs)
+            self.late[name] = nn.Sequential(nn.Linear(width, late), nn.ReLU(), nn.Dropout(0.3), out)
         self.weigh = nn.Parameter(torch.zeros(2))
         """Early, late; one half each before training."""
 
