@@ -25,7 +25,7 @@ from affectstream.train.late_fusion.member_logits import MemberLogits, member_lo
 from affectstream.train.late_fusion.members import MemberRef, find_members, reopen
 from affectstream.train.loader.batches import TrainBatches
 from affectstream.train.loader.rows import open_for
-from affectstream.train.losses import LossConfig
+from affectstream.train.losses import LossConfig, add_prior
 from affectstream.train.model_spec import DataSource, data_source
 from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.predict.predictions import Predictions, predictions_for
@@ -87,12 +87,6 @@ class FusionSpec(msgspec.Struct, frozen=True, rename={"loss": "emphasis"}):
     def task(self) -> Task:
         """The only task."""
         return Task("emotion", self.labels, self.counts)
-
-    @property
-    def log_prior(self) -> Tensor:
-        """(C,) what is added to the fused logits for loss and metrics; zeros if class weights are used."""
-        prior = torch.tensor(self.task.prior)
-        return torch.zeros_like(prior) if self.loss.class_weights else prior.log()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +191,10 @@ class FusionRecipe:
         return LateFusion(self.spec.start, len(self.spec.labels), self.biases)
 
     def _fused(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Logits (N, C) under the training prior, on the module's device."""
+        """Logits (N, C) under the training prior, unless the loss balances it, on the module's device."""
         device = next(module.parameters()).device
         fused: Tensor = module(batch["members"].to(device), batch["mask"].to(device))
-        return fused + self.spec.log_prior.to(device)
+        return add_prior(fused, self.spec.counts, 1.0 - self.spec.loss.balanced)
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Cross entropy as the spec's loss settings say."""

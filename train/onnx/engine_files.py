@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
+from affectstream.train.losses import add_prior
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Head, Network
 from affectstream.train.onnx.onnx_export import to_onnx
@@ -28,16 +29,7 @@ class ServedHead(nn.Module):
     def __init__(self, head: Head, tasks: Sequence[Task], *, balanced: float) -> None:
         """`balanced` as `LossConfig.balanced`; with 1 the head assumes a uniform prior already."""
         super().__init__()
-        self.head, self.tasks = head, tuple(tasks)
-        emotion = next((task for task in tasks if task.name == "emotion"), None)
-        prior = torch.ones(1 if emotion is None else emotion.width)
-        power = 1.0
-        if emotion is not None and balanced < 1:
-            prior = torch.tensor(emotion.counts, dtype=torch.float32).clamp(min=1.0)
-            power = 1.0 - balanced
-        log_prior = power * (prior / prior.sum()).log()
-        self.register_buffer("log_prior", log_prior, persistent=False)
-        self.log_prior: Tensor
+        self.head, self.tasks, self.balanced = head, tuple(tasks), balanced
 
     @property
     def inputs(self) -> list[str]:
@@ -56,7 +48,7 @@ class ServedHead(nn.Module):
         masks = [inputs[f"{name}_mask"] for name in self.head.takes if name != "metadata"]
         present = torch.cat(masks, 1).to(torch.float32).sum(1, keepdim=True).clamp(max=1.0)
         return tuple(
-            (columns[task.name] - self.log_prior) * present
+            add_prior(columns[task.name], task.counts, self.balanced - 1.0) * present
             if task.name == "emotion"
             else task.predict(columns[task.name])
             for task in self.tasks
