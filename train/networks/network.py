@@ -9,7 +9,7 @@ are zeros.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -32,14 +32,10 @@ class Encoder(nn.Module):
 
     last_layers: tuple[str, ...] = ()
     """Prefixes of the parameters in `finish`; empty if the encoder is not divided."""
-
-    def features(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """What the last layers take."""
-        raise NotImplementedError
-
-    def finish(self, *features: Tensor) -> Tensor:
-        """The embeddings."""
-        raise NotImplementedError
+    features: Callable[..., tuple[Tensor, ...]]
+    """From the inputs to what the last layers take."""
+    finish: Callable[..., Tensor]
+    """From `features` to the embeddings."""
 
 
 class VideoEncoder(Encoder):

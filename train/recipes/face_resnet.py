@@ -97,12 +97,12 @@ class FaceResNet(VideoEncoder):
         assert isinstance(block, Block)
         return block
 
-    def features(self, pixels: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def features(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Inside the last block: after its first convolution, and its shortcut."""
         x = self.stages[:-1](self._stem(pixels))
         return self.last.body[0](x), self.last.shortcut(x)
 
-    def finish(self, inside: Tensor, shortcut: Tensor) -> Tensor:  # type: ignore[override]
+    def finish(self, inside: Tensor, shortcut: Tensor) -> Tensor:
         """(N, D)."""
         return F.relu(self.last.body[1:](inside) + shortcut).mean((2, 3))
 

@@ -128,12 +128,12 @@ class MelVoice(VoiceEncoder):
         """See `VoiceEncoder`."""
         return self.finish(*self.features(samples))
 
-    def features(self, samples: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def features(self, samples: Tensor) -> tuple[Tensor, ...]:
         """See `pooled`."""
         mel = self.mel(samples)
         return (self.pooled(self.augmented(mel) if self.training else mel),)
 
-    def finish(self, pooled: Tensor) -> Tensor:  # type: ignore[override]
+    def finish(self, pooled: Tensor) -> Tensor:
         """(N, 1, D)."""
         return self.project(pooled).unsqueeze(1)
 

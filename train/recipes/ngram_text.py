@@ -96,7 +96,7 @@ class NgramEncoder(TextEncoder):
         """See `TextEncoder`."""
         return self.finish(*self.features(ids, mask))
 
-    def features(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def features(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
         """Maximum and attended sum of the convolutional half, and the bag of n-grams."""
         if not is_exporting():
             ids, mask = without_padding(ids, mask)
@@ -104,7 +104,7 @@ class NgramEncoder(TextEncoder):
             mask = mask & (torch.rand(ids.shape, device=ids.device) >= self.piece_dropout)
         return self.pooled(ids, mask), self.bag(ids, mask)
 
-    def finish(self, pooled: Tensor, bag: Tensor) -> Tensor:  # type: ignore[override]
+    def finish(self, pooled: Tensor, bag: Tensor) -> Tensor:
         """(N, 1, D)."""
         network = F.relu(self.project(self.dropout(pooled)))
         return torch.cat([network, bag], 1).unsqueeze(1)

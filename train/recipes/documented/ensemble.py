@@ -96,8 +96,8 @@ class EnsembleHead(Head):
         )
         self.late = nn.ModuleDict()
         for name in MODALITIES:
-            out = LastLayer(late, spec.outputs)
-            self.late[name] = nn.Sequential(nn.Linear(width, late), nn.ReLU(), nn.Dropout(0.3), out)
+            out = nn.Linear(width, late), nn.ReLU(), nn.Dropout(0.3), LastLayer(late, spec.outputs)
+            self.late[name] = nn.Sequential(*out)
         self.weigh = nn.Parameter(torch.zeros(2))
         """Early, late; one half each before training."""
 
