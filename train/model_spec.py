@@ -5,7 +5,7 @@ It is stored in the checkpoint and in the bundle (as ``setting``), and must be t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -124,24 +124,18 @@ def data_source(dataset: Dataset, rows: NDArray[np.int64], *, sketched: bool = T
     )
 
 
-def is_grey(dataset: Dataset, rows: NDArray[np.int64]) -> bool:
-    """Whether none of the samples spread over `rows` has color."""
-    pictures = (decode_crop(blob) for crops in _some_crops(dataset, rows) for blob in crops)
-    return not any(bool((picture != picture[..., :1]).any()) for picture in pictures)
-
-
-def tone_of(dataset: Dataset, rows: NDArray[np.int64]) -> Tone:
-    """Whether samples spread over `rows` have the levels of equalized pictures, as published FER2013 has."""
+def grey_and_tone(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[bool, Tone]:
+    """Whether the pictures of samples spread over `rows` have no color, and whether they have the levels of
+    equalized ones, as published FER2013 has."""
+    grey = True
     distances = []  # of the cumulated histograms of brightness from a uniform one, in [0, 1]
-    for blob in (blob for crops in _some_crops(dataset, rows) for blob in crops[:1]):
-        brightness = cv2.cvtColor(decode_crop(blob), cv2.COLOR_RGB2GRAY)
-        shares = np.bincount(brightness.ravel(), minlength=256).cumsum() / brightness.size
-        distances.append(float(np.abs(shares - np.arange(1, 257) / 256).max()))
-    equalized = bool(distances) and float(np.median(distances)) < UNIFORM_DISTANCE
-    return "equalized" if equalized else "natural"
-
-
-def _some_crops(dataset: Dataset, rows: NDArray[np.int64]) -> Iterator[list[bytes]]:
-    """The crops of samples spread over `rows`."""
     for row in rows[:: max(1, len(rows) // PROBED)]:
-        yield dataset.row(int(row))["crops"] or []
+        for number, blob in enumerate(dataset.row(int(row))["crops"] or []):
+            picture = decode_crop(blob)
+            grey = grey and not bool((picture != picture[..., :1]).any())
+            if number == 0:
+                brightness = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+                shares = np.bincount(brightness.ravel(), minlength=256).cumsum() / brightness.size
+                distances.append(float(np.abs(shares - np.arange(1, 257) / 256).max()))
+    equalized = bool(distances) and float(np.median(distances)) < UNIFORM_DISTANCE
+    return grey, "equalized" if equalized else "natural"

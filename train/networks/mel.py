@@ -14,7 +14,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 SAMPLE_RATE = 16_000
@@ -24,12 +23,6 @@ BANDS = 64
 LOWEST_HZ, HIGHEST_HZ = 50.0, 8_000.0
 FLOOR = 1e-10
 """Power of silence; 16-bit rounding noise is at 5e-10."""
-
-
-def windowed_dft(n_fft: int) -> NDArray[np.float64]:
-    """Cosine rows, then sine rows, under a periodic Hann window, (`n_fft` + 2, `n_fft`) float64."""
-    rows = np.fft.rfft(np.eye(n_fft), axis=0)
-    return np.concatenate([rows.real, -rows.imag]) * np.hanning(n_fft + 1)[:-1]
 
 
 class MelPower(nn.Module):
@@ -49,7 +42,9 @@ class MelPower(nn.Module):
 
         super().__init__()
         self.n_fft, self.hop_samples = n_fft, hop_samples
-        rows = torch.from_numpy(windowed_dft(n_fft).astype(np.float32)).unsqueeze(1)
+        waves = np.fft.rfft(np.eye(n_fft), axis=0)  # cosines, and sines under a minus
+        windowed = np.concatenate([waves.real, -waves.imag]) * np.hanning(n_fft + 1)[:-1]
+        rows = torch.from_numpy(windowed.astype(np.float32)).unsqueeze(1)
         triangles = mel_filter_bank(
             n_fft // 2 + 1,
             bands,

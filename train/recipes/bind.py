@@ -19,7 +19,7 @@ from affectstream.train.loader.dialogues import joined_texts
 from affectstream.train.loader.rows import open_for, usable_rows
 from affectstream.train.loader.window_spec import WindowSpec
 from affectstream.train.losses import LossConfig
-from affectstream.train.model_spec import ModelSpec, data_source, is_grey, tone_of
+from affectstream.train.model_spec import ModelSpec, data_source, grey_and_tone
 from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value
 from affectstream.train.networks.pretrained import NONE
 from affectstream.train.tasks import check_names, tasks_for
@@ -99,6 +99,7 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
     has_video = "video" in recipe.modalities
     tasks = tasks_for(config.tasks, dataset, rows)
     crop, template = _crop(dataset, size) if has_video else (None, ())
+    grey, tone = grey_and_tone(dataset, rows["train"]) if has_video else (False, "natural")
     context = int(options.get("context", 0))
     tokenizer, vocabulary = "", 0
     if recipe.tokenizer is not None:
@@ -121,12 +122,12 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
             tokenizer=tokenizer,
             context=context,
             metadata=SPEAKER_FEATURES if recipe.metadata else (),
-            tone=tone_of(dataset, rows["train"]) if has_video else "natural",
+            tone=tone,
         ),
         hop_us=recipe.hop_us,
         crop=crop,
         template=template,
-        grey=has_video and is_grey(dataset, rows["train"]),
+        grey=grey,
         vocabulary=vocabulary,
         options=options,
         weights=weights,
