@@ -24,8 +24,6 @@ LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in the brightness of a picture (ITU-R BT.601)."""
 SOFTEST = 0.03
 """Added to a picture's deviation, so that the noise of a uniform picture is not amplified."""
-
-
 SLOT = "video"
 """Name of the backbone of these encoders for `--weights`."""
 SUFFIXES = (".safetensors", ".pth", ".pt")
