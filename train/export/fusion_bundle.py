@@ -133,7 +133,7 @@ def write_uncalibrated(trained: Trained, folder: Path) -> None:
     for member in members:
         _copy(member, folder / member.name, weights=False)
     fused, source = file_part(folder, FUSION), spec.data.source
-    write_manifest(folder, fusion_manifest(members, bound.name, fused, source, spec.prior))
+    write_manifest(folder, fusion_manifest(members, bound.name, fused, source, spec.task.prior))
 
 
 def _write_head(recipe: FusionRecipe, engines: Mapping[Role, str], folder: Path) -> None:
