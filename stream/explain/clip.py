@@ -18,8 +18,9 @@ from affectstream.engines.cache.atomic import replacing, write_atomic
 from affectstream.stream.errors import OptionError
 from affectstream.stream.events import encode
 from affectstream.stream.explain.draw import Picture, blend, color_scale
-from affectstream.stream.explain.explanation import DOCUMENT, rounded
+from affectstream.stream.explain.explanation import rounded
 from affectstream.stream.explain.faces import FaceEffect, face_effect
+from affectstream.stream.explain.files import DOCUMENT, VIDEO, remove_earlier
 from affectstream.stream.explain.find import FoundHop, find_hops, person_name
 from affectstream.stream.explain.modalities import modality_effects
 from affectstream.stream.explain.model import HopModel
@@ -36,7 +37,6 @@ from affectstream.stream.results.origin import STATED_USE
 from affectstream.stream.sinks.base import writing
 from affectstream.stream.windowing.windows import TrackSample
 
-VIDEO = "explanation.mp4"
 MOST_S = 120.0
 """The longest stretch: each hop takes about as long as an explanation of it alone."""
 _SIDE = 720
@@ -67,12 +67,14 @@ class ClipExplanation:
     def write(self, folder: str | Path) -> Path:
         """Write `explanation.json` and `explanation.mp4` to `folder`; the path of the video.
 
-        Raises `OutputError` where they cannot be written.
+        Those of an earlier explanation in `folder` are removed. Raises `OutputError` where they cannot be
+        written, or would replace the recording.
         """
         folder = Path(folder)
         text = msgspec.json.format(msgspec.json.encode(self.document), indent=2)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            remove_earlier(folder, self._path)
             write_atomic(folder / DOCUMENT, text + b"\n")
             with replacing(folder / VIDEO) as scratch:
                 self._write_video(scratch)

@@ -17,6 +17,7 @@ from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.events import encode
 from affectstream.stream.explain.draw import draw_face, draw_voice, png
 from affectstream.stream.explain.faces import FaceEffect, face_effect
+from affectstream.stream.explain.files import DOCUMENT, PAGE, remove_earlier
 from affectstream.stream.explain.find import find_hop
 from affectstream.stream.explain.modalities import ModalityEffect, modality_effects
 from affectstream.stream.explain.model import Answer, HopModel
@@ -33,7 +34,6 @@ from affectstream.stream.results.event_builder import seconds
 from affectstream.stream.results.origin import STATED_USE
 from affectstream.stream.sinks.base import writing
 
-DOCUMENT, PAGE = "explanation.json", "explanation.html"
 DECIMALS = 4
 
 
@@ -63,20 +63,24 @@ class Explanation:
     document: dict[str, Any]
     faces: tuple[FaceEffect, ...]
     voices: tuple[VoiceEffect, ...]
+    _path: Path
 
     def write(self, folder: str | Path) -> Path:
         """Write `explanation.json`, the pictures and `explanation.html` to `folder`; the path of the page.
 
-        Raises `OutputError` where they cannot be written.
+        Those of an earlier explanation in `folder` are removed. Raises `OutputError` where they cannot be
+        written, or would replace the recording.
         """
         folder = Path(folder)
         pictures = self.pictures()
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for name, data in pictures.items():
-                write_atomic(folder / name, data)
+            remove_earlier(folder, self._path)
+            # First: a purge finds the pictures by it, also if this is interrupted.
             text = msgspec.json.format(msgspec.json.encode(self.document), indent=2)
             write_atomic(folder / DOCUMENT, text + b"\n")
+            for name, data in pictures.items():
+                write_atomic(folder / name, data)
             page = explanation_page(self.document, pictures)
             write_atomic(folder / PAGE, page.encode("utf-8"))
         return folder / PAGE
@@ -158,7 +162,7 @@ def explain(
         "words": [_word(one) for one in words],
         "notes": notes,
     }
-    return Explanation(document, faces, voices)
+    return Explanation(document, faces, voices, path)
 
 
 def _answer(labels: tuple[str, ...], answer: Answer) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Explanations: of the scored hop, by hiding parts of its input from the same engines."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 from affectstream.engines.manifest import FaceCrop
 from affectstream.stream import OptionError, Recognizer, SourceOptions
 from affectstream.stream.cli import main
+from affectstream.stream.errors import OutputError
 from affectstream.stream.events import encode
+from affectstream.stream.explain import explanation
 from affectstream.stream.explain.explanation import Detail
 from affectstream.stream.options import Assignment
 from tests.support.media import Sound, write_video
@@ -116,6 +119,45 @@ def test_the_page_and_the_pictures(pocket, face, tmp_path):
     assert "data:image/png;base64," in text
     regions = json.loads((tmp_path / "explanation.json").read_text())["face"][0]["regions"]
     assert list(regions) == ["forehead", "eyes and brows", "nose and cheeks", "mouth and chin"]
+
+
+def test_nothing_of_an_earlier_explanation_stays(pocket, face, tmp_path):
+    for name in ("face_2.png", "explanation.mp4.0a1b2c3d.tmp", "mine.png", "voice_over.png"):
+        (tmp_path / name).write_bytes(b"of somebody")
+    pocket.explain(face, 1.6, detail=COARSE).write(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("explanation.json", "explanation.html", "face.png", "frame.png", "voice.png"),
+        *("mine.png", "voice_over.png"),
+    }
+    pocket.explain_clip(face, 0.5, 1).write(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("explanation.json", "explanation.mp4", "mine.png", "voice_over.png"),
+    }
+
+
+def test_a_recording_is_not_replaced_by_its_explanation(pocket, face, tmp_path):
+    recording = shutil.copy(face, tmp_path / "explanation.mp4")
+    with pytest.raises(OutputError, match=r"replace the recording .*: choose another --output"):
+        pocket.explain(recording, 1, detail=COARSE).write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["explanation.mp4"]
+
+
+def test_an_interrupted_explanation_says_what_its_pictures_are_of(
+    pocket, face, tmp_path, monkeypatch
+):
+    found = pocket.explain(face, 1, detail=COARSE)
+    before = explanation.write_atomic
+
+    def die(path, content):
+        before(path, content)
+        if path.suffix == ".png":
+            raise OSError("No space left on device")
+
+    monkeypatch.setattr(explanation, "write_atomic", die)
+    with pytest.raises(OutputError):
+        found.write(tmp_path)
+    assert list(tmp_path.glob("*.png"))
+    assert json.loads((tmp_path / "explanation.json").read_text())["source"] == str(face)
 
 
 @pytest.mark.parametrize(
