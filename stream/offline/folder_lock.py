@@ -9,7 +9,8 @@ from filelock import FileLock, Timeout
 
 from affectstream.stream.errors import OutputError
 
-_LOCK = ".lock"
+LOCK = ".lock"
+"""The file in a folder that is being written."""
 
 
 def lock_folder(folder: Path, patience_s: float) -> FileLock | None:
@@ -18,11 +19,11 @@ def lock_folder(folder: Path, patience_s: float) -> FileLock | None:
     Raises `OutputError` if another process has it for longer than `patience_s`.
     """
     # Any thread may release it: the thread of a sink commits.
-    lock = FileLock(folder / _LOCK, timeout=patience_s, thread_local=False)
+    lock = FileLock(folder / LOCK, timeout=patience_s, thread_local=False)
     try:
         lock.acquire()
         while not (
-            folder / _LOCK
+            folder / LOCK
         ).exists():  # its last owner removed the file while this one opened it
             lock.release()
             lock.acquire()

@@ -40,6 +40,8 @@ from affectstream.stream.sinks.base import FileSink, writing
 from affectstream.stream.sinks.by_format import FILE_SINKS, file_writer
 from affectstream.stream.sinks.whole import RECORDING_WRITERS, RecordingWriter
 
+PARTIAL = (".*.part", "*.tmp")
+"""Patterns of the files that a run leaves unfinished if it is killed."""
 _PACKAGES = ("affectstream", "av", "numpy")
 
 
@@ -85,7 +87,7 @@ class OutputFolder:
             with writing(folder):
                 for name in results:
                     (folder / name).unlink(missing_ok=True)
-                for pattern in (".*.part", "*.tmp"):  # of a run that was killed
+                for pattern in PARTIAL:
                     for partial in folder.glob(pattern):
                         partial.unlink(missing_ok=True)
             for one in writers:

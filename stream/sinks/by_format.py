@@ -39,3 +39,9 @@ def file_writer(name: Format) -> type[FileSink] | RecordingWriter:
     raise OptionError(
         f"--format {name}: expected a subclass of FileSink or a RecordingWriter, found {found!r}"
     )
+
+
+def result_names() -> set[str]:
+    """The name of the file of every format. Raises `UsageError` if that of another package cannot be
+    loaded."""
+    return {file_writer(name).filename for name in format_names()}

@@ -78,25 +78,33 @@ class FolderStorage(Storage):
         found = [path for path in self.folder.rglob("*") if not path.is_dir() or path.is_symlink()]
         return sorted(path.relative_to(self.folder).as_posix() for path in found)
 
-    def erase(self, filename: str) -> bytes:
+    def erase(self, filename: str) -> bytes | None:
         """See `Storage`."""
         path = self.folder / filename
         with _removing(path):
-            content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-            path.unlink()
+            try:
+                content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+                path.unlink()
+            except FileNotFoundError:
+                return None
         return content
 
     def prune(self, folder: str) -> None:
         """See `Storage`."""
         place = self.folder / folder
         with _removing(place):
-            for inner in sorted((path for path in place.rglob("*") if path.is_dir()), reverse=True):
+            folders = (one for one in place.rglob("*") if one.is_dir() and not one.is_symlink())
+            for inner in sorted(folders, reverse=True):
                 _remove_if_empty(inner)
             for one in (place, *place.parents):
                 if one == self.folder or not _remove_if_empty(one):
                     break
 
     def erase_versions(self, filename: str) -> None:
+        """See `Storage`. A folder has none."""
+        return
+
+    def erase_history(self, folder: str) -> None:
         """See `Storage`. A folder has none."""
         return
 

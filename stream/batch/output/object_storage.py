@@ -123,16 +123,22 @@ class ObjectStorage(Storage):
         with self._sending("read"):
             return sorted(path[start:] for path in self._existing())
 
-    def erase(self, filename: str) -> bytes:
+    def erase(self, filename: str) -> bytes | None:
         """See `Storage`."""
         content = self.read(filename)
         self.remove(filename)
         self._versions_of.erase(self._path(filename), newest=True)
-        return content or b""
+        return content
 
     def prune(self, folder: str) -> None:
-        """See `Storage`. A store has no folders, but versions of what is no longer in one."""
-        if not self._existing(folder):
+        """See `Storage`. A store has no folders."""
+        return
+
+    def erase_history(self, folder: str) -> None:
+        """See `Storage`."""
+        with self._sending("read"):
+            existing = self._existing(folder)
+        if not existing:
             self._versions_of.erase(self._path(folder, ""), newest=True)
 
     def erase_versions(self, filename: str) -> None:

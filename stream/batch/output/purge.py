@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,12 +15,14 @@ from affectstream.engines.cache.digest import sha256
 from affectstream.stream.batch.output.belonging import (
     ExplainedRecording,
     explanation_files,
+    is_called,
     is_named_after,
     paths_of,
     unfinished,
 )
 from affectstream.stream.batch.output.identity import valid_text
 from affectstream.stream.batch.output.report import FAILURES, write_across
+from affectstream.stream.batch.output.stated import content_of, source_of, transcript_of
 from affectstream.stream.batch.output.storage import Storage, storage_at
 from affectstream.stream.batch.output.traces import Traces, texts_of
 from affectstream.stream.errors import OptionError, OutputError
@@ -58,7 +60,12 @@ class Purge:
     """Why what was removed may still be there, of stores that keep it."""
 
 
-def purge(recording: Path, output: str | Path, explanations: Iterable[str | Path] = ()) -> Purge:
+def purge(
+    recording: Path,
+    output: str | Path,
+    explanations: Iterable[str | Path] = (),
+    tell: Callable[[Removed], None] = lambda one: None,
+) -> Purge:
     """Remove every result of `recording` from `output`, and write the files about all recordings anew.
 
     `output` is a folder or the address of an object store, and `explanations` are others that hold
@@ -66,10 +73,12 @@ def purge(recording: Path, output: str | Path, explanations: Iterable[str | Path
     path, or from a file of the same content, so a recording that was moved, renamed or deleted since is found
     too. What a killed run has left of it is found by the path of its folder. `recording` may also be the name
     of the folder of results in `output`. Afterwards every file in these places is searched for it, within
-    tables and compressed columns too. Raises `OptionError` if `output` is the folder of a single recording,
-    and `OutputError` if something cannot be removed.
+    tables and compressed columns too. `tell` gets each file once it is removed, so that the record is not
+    lost if this fails halfway. Raises `OptionError` if `output` is the folder of a single recording, and
+    `OutputError` if something cannot be read or removed.
     """
-    storage = storage_at(output)
+    places = [storage_at(one) for one in (output, *explanations)]
+    storage = places[0]
     if storage.read(RUN) is not None:
         raise OptionError(
             f"{output} holds the results of one recording: give --output the folder above it, with the files "
@@ -83,33 +92,78 @@ def purge(recording: Path, output: str | Path, explanations: Iterable[str | Path
         name: run for name, run in runs.items() if _belongs(name, run, recording, storage, content)
     }
     files = storage.files()
-    _check_own_output(found, files, storage)
-    found |= {name: {} for name in unfinished(files, runs, recording)}
+    inside = {name: [file for file in files if file.startswith(f"{name}/")] for name in found}
+    inside |= unfinished(files, runs, recording)
+    _check_own_output(inside, files, storage)
+    found |= {name: {} for name in inside if name not in found}
     others = {name: run for name, run in runs.items() if name not in found}
     of_it = ExplainedRecording(recording, content, found, others)
-    removed = [one for name in found for one in _remove(storage, name, files)]
+    # Before anything is removed, so that a place that cannot be read stops nothing halfway.
+    explained = [explanation_files(place, of_it) for place in places]
+
+    eraser = _Eraser(storage, tell)
+    for name, there in inside.items():
+        # `run.json` last: by it the others are found again if this is interrupted.
+        for file in sorted(there, key=lambda file: (PurePosixPath(file).name == RUN, file)):
+            eraser.erase(storage, file)
+        storage.prune(name)
+        storage.erase_history(name)
     # Also where somebody has removed the results, or a purge was killed before this.
     if found or storage.read(FAILURES) is not None:
         write_across(storage, forgets=lambda name: name in found or is_named_after(name, recording))
         for name in (FAILURES, *SUMMARY_FILES):
             storage.erase_versions(name)
-    places = [storage, *(storage_at(one) for one in explanations)]
-    traces = Traces(_own(found, recording, content), _theirs(others))
+    for place, there in zip(places, explained, strict=True):
+        for file in there:
+            eraser.erase(place, file)
+        for folder in {PurePosixPath(file).parent for file in there} - {PurePosixPath()}:
+            place.prune(str(folder))
+
+    is_folder = any(_is_folder(name, recording, storage) for name in found)
+    own = _own(found, recording, content, is_folder=is_folder)
+    traces = Traces(own, _theirs(others, found))
     left, unread, searched = list[str](), list[str](), 0
     for place in places:
         start = "" if place is storage else f"{place}/"
-        explained = explanation_files(place, of_it)
-        removed += [_erase(place, name, start) for name in explained]
-        for folder in {PurePosixPath(name).parent for name in explained} - {PurePosixPath()}:
-            place.prune(str(folder))
         names, cannot, count = _search(place, traces)
         left += [start + name for name in names]
         unread += [start + name for name in cannot]
         searched += count
-    kept = dict.fromkeys(place.keeps for place in places if removed and place.keeps)
     return Purge(
-        valid_text(recording), tuple(removed), searched, tuple(left), tuple(unread), tuple(kept)
+        valid_text(recording),
+        tuple(eraser.removed),
+        searched,
+        tuple(left),
+        tuple(unread),
+        tuple(eraser.kept),
     )
+
+
+class _Eraser:
+    """Removes files, and keeps the record of it."""
+
+    def __init__(self, output: Storage, tell: Callable[[Removed], None]) -> None:
+        """`tell` gets each file that was removed, which is called by its path in `output`."""
+        self._output, self._tell = output, tell
+        self._places = dict[Storage, None]()
+        self.removed = list[Removed]()
+
+    def erase(self, place: Storage, name: str) -> None:
+        """Remove a file of `place`, if it is still there: one place may lie in another."""
+        content = place.erase(name)
+        if content is None:
+            return
+        start = "" if place is self._output else f"{place}/"
+        sha = hashlib.sha256(content).hexdigest()
+        one = Removed(start + valid_text(Path(name)), len(content), sha)
+        self._places[place] = None
+        self.removed.append(one)
+        self._tell(one)
+
+    @property
+    def kept(self) -> dict[str, None]:
+        """Why what was removed may still be there, of the places where something was."""
+        return dict.fromkeys(place.keeps for place in self._places if place.keeps)
 
 
 def _search(storage: Storage, traces: Traces) -> tuple[list[str], list[str], int]:
@@ -150,41 +204,39 @@ def _check_own_output(found: Iterable[str], files: Iterable[str], storage: Stora
 def _belongs(
     name: str, run: Mapping[str, Any], recording: Path, storage: Storage, content: str | None
 ) -> bool:
-    identity = run.get("input") or {}
-    same_content = content is not None and identity.get("sha256") == content
-    results = {name} if storage.local is None else {name, (storage.local / name).absolute()}
-    is_folder = valid_text(recording) == name or recording.absolute() in results
-    return run.get("source") in paths_of(recording) or same_content or is_folder
+    same_content = content is not None and content_of(run) == content
+    same_path = source_of(run) in paths_of(recording)
+    return same_path or same_content or _is_folder(name, recording, storage)
 
 
-def _remove(storage: Storage, name: str, files: Iterable[str]) -> list[Removed]:
-    """Delete the folder of a recording, `run.json` last, and the folders above it that are then empty."""
-    inside = [file for file in files if file.startswith(f"{name}/")]
-    inside.sort(key=lambda file: (PurePosixPath(file).name == RUN, file))
-    removed = [_erase(storage, file) for file in inside]
-    storage.prune(name)
-    return removed
-
-
-def _erase(storage: Storage, name: str, start: str = "") -> Removed:
-    content = storage.erase(name)
-    return Removed(
-        start + valid_text(Path(name)), len(content), hashlib.sha256(content).hexdigest()
-    )
+def _is_folder(name: str, recording: Path, storage: Storage) -> bool:
+    """Whether somebody gave the folder of the results `name` instead of a recording."""
+    if is_called(name, recording):
+        return True
+    return storage.local is not None and recording.absolute() == (storage.local / name).absolute()
 
 
 def _own(
-    found: Mapping[str, Mapping[str, Any]], recording: Path, content: str | None
+    found: Mapping[str, Mapping[str, Any]], recording: Path, content: str | None, *, is_folder: bool
 ) -> Iterator[str]:
-    """What only this recording's results would hold."""
-    yield from (valid_text(recording.absolute()), valid_name(recording), content or "")
+    """What only this recording's results would hold. With `is_folder` the argument is their folder, which may
+    have a plain word as its name."""
+    yield from (valid_text(recording.absolute()), content or "")
+    if not is_folder:
+        yield valid_name(recording)
     for name, run in found.items():
         yield from texts_of(name, run)
-        identity = run.get("input") or {}
-        yield identity["sha256"] if identity.get("size") else ""
+        yield content_of(run)
 
 
-def _theirs(others: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _theirs(
+    others: Mapping[str, Mapping[str, Any]], found: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """What the results of others hold too."""
+    sources = {source_of(run) for run in found.values()} - {""}
     for name, run in others.items():
         yield from texts_of(name, run)
-        yield (run.get("transcript") or {}).get("name", "")
+        yield transcript_of(run)
+        # Another part of the same recording was not asked for. A copy of the recording should be named.
+        if source_of(run) in sources:
+            yield content_of(run)

@@ -52,9 +52,10 @@ class Storage(Protocol):
         """The paths of all files in the storage, sorted. Raises `OutputError`."""
         ...
 
-    def erase(self, filename: str) -> bytes:
-        """Remove a file, with older versions that a store keeps of it, and return what it held; nothing of a
-        link, which is removed itself. See `keeps` for versions that stay. Raises `OutputError`."""
+    def erase(self, filename: str) -> bytes | None:
+        """Remove a file, with older versions that a store keeps of it, and return what it held: nothing of a
+        link, which is removed itself, and None where there is no such file. See `keeps` for versions that
+        stay. Raises `OutputError`."""
         ...
 
     def prune(self, folder: str) -> None:
@@ -63,6 +64,11 @@ class Storage(Protocol):
 
     def erase_versions(self, filename: str) -> None:
         """Remove all older versions that a store keeps of a file that stays; see `keeps`."""
+        ...
+
+    def erase_history(self, folder: str) -> None:
+        """Remove all versions that a store keeps of what once was in the folder of a recording, if nothing is
+        in it now; see `keeps`."""
         ...
 
     @property

@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from affectstream.stream.batch.output.stated import source_of
+
 
 class Traces:
     """The texts by which a recording is known, among other recordings."""
@@ -43,17 +45,16 @@ class Traces:
 def texts_of(name: str, run: Mapping[str, Any]) -> set[str]:
     """The texts of a recording whose results are called `name`: its names and its path. A plain word or
     number that a table gave as a name tells nothing, since it can stand anywhere."""
-    source = str(run.get("source") or "")
+    source = source_of(run)
     file = Path(source).name
     names = {name, PurePosixPath(name).name}
-    return {one for one in names if file in one or not (one.isalpha() or _is_number(one))} | {
-        source,
-        file,
-    }
+    telling = {one for one in names if (file and file in one) or not _is_plain(one)}
+    return telling | {source, file}
 
 
-def _is_number(text: str) -> bool:
-    return not any(letter.isalpha() for letter in text)
+def _is_plain(text: str) -> bool:
+    """Whether a text is a word or a number."""
+    return text.isalpha() or not any(letter.isalpha() for letter in text)
 
 
 def _strings(parquet: bytes) -> bytes:

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import shutil
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pyarrow.parquet as pq
 import pytest
 
+from affectstream.stream.batch.output.belonging import is_called
 from affectstream.stream.batch.output.storage import ObjectStorage
 from affectstream.stream.batch.output.store_versions import StoreVersions
 from affectstream.stream.events import parse_event
@@ -343,3 +344,199 @@ def test_what_cannot_be_removed_is_named(scored, talks, capsys, monkeypatch):
     err = " ".join(capsys.readouterr().err.split())
     assert "cannot remove" in err and "Permission denied" in err
     assert run_command("purge", talks / "one.srt", "-o", scored) == 0
+
+
+def test_folders_that_hold_results_or_files_of_others_are_left_alone(scored, talks, capsys):
+    before = contents(scored)
+    (scored / "day1/.lock").touch()
+    (scored / "day1/.DS_Store").touch()
+    assert run_command("purge", "day1", "-o", scored) == 4
+    (scored / "day2").mkdir()
+    (scored / "day2/raw_interview.mp4").write_text("a recording")
+    assert run_command("purge", "day2", "-o", scored) == 4
+    (scored / "day2/segments.vtt").write_text("of a killed run")
+    capsys.readouterr()
+    assert run_command("purge", "day2", "-o", scored) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert [one["path"] for one in done["removed"]] == ["day2/segments.vtt"]
+    assert (scored / "day2/raw_interview.mp4").exists()
+    assert contents(scored) == before
+
+
+def test_unfinished_results_in_another_output_are_removed_there(scored, talks, capsys):
+    (scored / "day1/two.srt/run.json").unlink()
+    (talks.parent / "study").mkdir()
+    output = scored.rename(talks.parent / "study/day0")
+    assert run_command("purge", "day0/day1/two.srt", "-o", output.parent) == 2
+    assert f"give --output {output}" in " ".join(capsys.readouterr().err.split())
+    assert (output / "day1/two.srt/events.jsonl").exists()
+
+
+def test_pictures_of_an_interrupted_explanation_are_removed(scored, talks):
+    why = explanation(scored / "why", source=str(talks / "one.srt"))
+    (why / "mine.png").unlink()
+    for name in ("explanation.mp4.0a1b2c3d.tmp", "face.png.ffffffff.tmp"):
+        (why / name).write_bytes(b"a face")
+    assert run_command("purge", talks / "one.srt", "-o", scored) == 0
+    assert not why.exists()
+
+
+def test_the_record_of_what_was_removed_outlives_an_error(scored, talks, capsys, monkeypatch):
+    why = explanation(scored / "why", source=str(talks / "one.srt"))
+    before = Path.unlink
+
+    def refuse(path, missing_ok=False):
+        if path.name == "face.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        before(path, missing_ok=missing_ok)
+
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        assert run_command("purge", talks / "one.srt", "-o", scored) == 4
+    done = json.loads(capsys.readouterr().out)
+    assert {"one.srt/run.json", "why/explanation.html"} <= {one["path"] for one in done["removed"]}
+    assert "Permission denied" in done["error"]
+    assert (why / "explanation.json").exists()
+    assert run_command("purge", talks / "one.srt", "-o", scored) == 0
+
+
+def test_a_place_that_cannot_be_read_stops_a_purge_before_it_removes(
+    scored, talks, capsys, monkeypatch
+):
+    pytest.importorskip("fsspec", reason="the 'cluster' extra is not installed")
+
+    def refuse(*_, **__):
+        raise ConnectionError("unreachable")
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.find", refuse)
+    line = ("purge", talks / "one.srt", "-o", scored, "--explanations", "memory://why")
+    assert run_command(*line) == 4
+    assert "unreachable" in capsys.readouterr().err
+    assert (scored / "one.srt/run.json").exists()
+
+
+def test_a_link_to_an_empty_folder_stays_with_its_explanation(scored, talks, tmp_path):
+    why = explanation(tmp_path / "why/1", source=str(talks / "one.srt"))
+    (tmp_path / "empty").mkdir()
+    (why / "link").symlink_to(tmp_path / "empty")
+    line = ("purge", talks / "one.srt", "-o", scored, "--explanations", tmp_path / "why")
+    assert run_command(*line) == 0
+    assert {path.name for path in why.iterdir()} == {"link", "mine.png"}
+    assert (tmp_path / "empty").is_dir()
+
+
+def test_a_place_within_another_is_purged_once(scored, talks, capsys):
+    explanation(scored / "why", source=str(talks / "one.srt"))
+    capsys.readouterr()
+    line = ("purge", talks / "one.srt", "-o", scored, "--explanations", scored / "why")
+    assert run_command(*line) == 0
+    removed = [one["path"] for one in json.loads(capsys.readouterr().out)["removed"]]
+    assert [name for name in removed if "face.png" in name] == ["why/face.png"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"source": ["x"]},
+        {"stream": [1]},
+        {"source": "x", "input": "abc"},
+        {"source": "x", "input": {"sha256": [1]}},
+    ],
+)
+def test_an_explanation_of_another_program_is_not_ours(scored, talks, tmp_path, document):
+    why = explanation(tmp_path / "why/1", **document)
+    line = ("purge", talks / "one.srt", "-o", scored, "--explanations", tmp_path / "why")
+    assert run_command(*line) == 0
+    assert len(list(why.iterdir())) == 6
+
+
+@pytest.mark.parametrize(
+    "odd", [{"input": "text"}, {"input": {"size": 1, "sha256": [1]}}, {"transcript": "text"}]
+)
+def test_a_run_of_another_program_is_found_by_what_it_states(scored, talks, odd):
+    for name in ("day1/two.srt", "one.srt"):
+        path = scored / name / "run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | odd))
+    assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 0
+    assert not (scored / "day1/two.srt").exists() and (scored / "one.srt").exists()
+
+
+def test_one_part_is_removed_without_what_belongs_to_the_others(talks, tmp_path, capsys):
+    (talks / "table.csv").write_text("path,start,end\none.srt,0,0.5\none.srt,0.5,1\n")
+    output = tmp_path / "out"
+    assert run_command("score", talks / "table.csv", "-o", output, "-f", "jsonl") == 0
+    first, second = sorted(status(output))
+    stated = json.loads((output / first / "run.json").read_text())
+    stated = {name: stated[name] for name in ("source", "input")}
+    explanation(output / first / "why", **stated)
+    explanation(output / "why", **stated)
+    explanation(tmp_path / "whys/1", **stated | {"source": "/moved.srt"})
+    line = ("-o", output, "--explanations", tmp_path / "whys")
+    capsys.readouterr()
+    assert run_command("purge", first, *line) == 0
+    assert list(status(output)) == [second]
+    assert (output / "why/face.png").exists() and (tmp_path / "whys/1/face.png").exists()
+    assert run_command("purge", talks / "one.srt", *line) == 0
+    assert not list(tmp_path.rglob("face.png"))
+
+
+def test_a_copy_that_stays_is_named(scored, talks, capsys):
+    """The recording is gone, so only its results say what it held."""
+    (talks / "one.srt").unlink()
+    capsys.readouterr()
+    assert run_command("purge", talks / "one.srt", "-o", scored) == 3
+    assert json.loads(capsys.readouterr().out)["left"] == ["day1/one.srt/run.json"]
+
+
+def test_what_a_killed_run_has_left_under_another_name_is_found_by_that(scored, talks, capsys):
+    (scored / "day1/two.srt/run.json").unlink()
+    (scored / "day1/two.srt").rename(scored / "talk")
+    (scored / "talk/.readings.parquet.0a1b2c3d.part").write_bytes(b"PAR1 and no end")
+    (scored / "notes.txt").write_text("we had a talk")
+    assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 3
+    assert f"affectstream purge NAME --output {scored}" in capsys.readouterr().err
+    assert run_command("purge", "talk", "-o", scored) == 0
+    assert not (scored / "talk").exists()
+
+
+def test_a_plain_word_that_a_table_gave_is_not_searched_for(talks, tmp_path):
+    (talks / "table.csv").write_text("path,name\none.srt,talk\nday1/two.srt,\n")
+    output = tmp_path / "out"
+    assert run_command("score", talks / "table.csv", "-o", output, "-f", "jsonl") == 0
+    (output / "notes.txt").write_text("we had a talk")
+    assert run_command("purge", "talk", "-o", output) == 0
+
+
+def test_a_folder_of_results_may_be_given_as_a_path_of_windows():
+    assert is_called("day1/talk", PureWindowsPath("day1\\talk"))
+    assert not is_called("day1/talk", PureWindowsPath("day2\\talk"))
+
+
+def test_a_store_that_held_nothing_keeps_nothing(scored, talks, monkeypatch):
+    fsspec = pytest.importorskip("fsspec", reason="the 'cluster' extra is not installed")
+    fsspec.filesystem("memory").store.clear()
+    monkeypatch.setattr(StoreVersions, "keeps", "a soft delete policy")
+    line = ("purge", talks / "one.srt", "-o", scored, "--explanations", "memory://why")
+    assert run_command(*line) == 0
+    held = {"source": str(talks / "day1/two.srt")}
+    ObjectStorage("memory://why").write("1/explanation.json", json.dumps(held).encode())
+    assert run_command(*line[:1], talks / "day1/two.srt", *line[2:]) == 3
+
+
+def test_versions_of_another_explanation_in_the_same_folder_stay(talks, tmp_path, bucket):
+    import s3fs
+
+    s3fs.S3FileSystem().make_bucket_versioned(bucket.split("/")[2], True)
+    assert run_command("score", talks, "-o", tmp_path / "out", "--workers", 1) == 0
+    place = ObjectStorage(bucket)
+    place.write("why/voice.png", b"of another recording")
+    place.remove("why/voice.png")
+    held = {"source": str(talks / "one.srt")}
+    place.write("why/explanation.json", json.dumps(held).encode())
+    place.write("why/face.png", b"a picture")
+    line = ("purge", talks / "one.srt", "-o", tmp_path / "out", "--explanations", bucket)
+    assert run_command(*line) == 0
+    name, _, key = bucket.removeprefix("s3://").partition("/")
+    kept = place._files.call_s3("list_object_versions", Bucket=name, Prefix=key)
+    assert {one["Key"] for one in kept["Versions"]} == {f"{key}/why/voice.png"}
