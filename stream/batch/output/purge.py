@@ -102,8 +102,13 @@ def purge(
     explained = [explanation_files(place, of_it) for place in places]
 
     eraser = _Eraser(storage, tell)
+    # The runs go last, `run.json` after all else: by them the rest is found again if this is interrupted.
+    for place, there in zip(places, explained, strict=True):
+        for file in there:
+            eraser.erase(place, file)
+        for folder in {PurePosixPath(file).parent for file in there} - {PurePosixPath()}:
+            place.prune(str(folder))
     for name, there in inside.items():
-        # `run.json` last: by it the others are found again if this is interrupted.
         for file in sorted(there, key=lambda file: (PurePosixPath(file).name == RUN, file)):
             eraser.erase(storage, file)
         storage.prune(name)
@@ -113,11 +118,6 @@ def purge(
         write_across(storage, forgets=lambda name: name in found or is_named_after(name, recording))
         for name in (FAILURES, *SUMMARY_FILES):
             storage.erase_versions(name)
-    for place, there in zip(places, explained, strict=True):
-        for file in there:
-            eraser.erase(place, file)
-        for folder in {PurePosixPath(file).parent for file in there} - {PurePosixPath()}:
-            place.prune(str(folder))
 
     is_folder = any(_is_folder(name, recording, storage) for name in found)
     own = _own(found, recording, content, is_folder=is_folder)

@@ -382,11 +382,16 @@ def test_pictures_of_an_interrupted_explanation_are_removed(scored, talks):
 
 
 def test_the_record_of_what_was_removed_outlives_an_error(scored, talks, capsys, monkeypatch):
-    why = explanation(scored / "why", source=str(talks / "one.srt"))
+    """And the same command goes on, though only the results say what the recording held."""
+    (talks / "one.srt").unlink()
+    shutil.rmtree(scored / "day1/one.srt")
+    copied = json.loads((scored / "one.srt/run.json").read_text())["input"]
+    for name in ("why/1", "why/2"):
+        explanation(scored / name, source="/copy.srt", input=copied)
     before = Path.unlink
 
     def refuse(path, missing_ok=False):
-        if path.name == "face.png":
+        if path == scored / "why/2/face.png":
             raise PermissionError(13, "Permission denied", str(path))
         before(path, missing_ok=missing_ok)
 
@@ -395,10 +400,10 @@ def test_the_record_of_what_was_removed_outlives_an_error(scored, talks, capsys,
         patch.setattr(Path, "unlink", refuse)
         assert run_command("purge", talks / "one.srt", "-o", scored) == 4
     done = json.loads(capsys.readouterr().out)
-    assert {"one.srt/run.json", "why/explanation.html"} <= {one["path"] for one in done["removed"]}
+    assert {"why/1/face.png", "why/1/explanation.json"} <= {one["path"] for one in done["removed"]}
     assert "Permission denied" in done["error"]
-    assert (why / "explanation.json").exists()
     assert run_command("purge", talks / "one.srt", "-o", scored) == 0
+    assert not list(scored.rglob("face.png"))
 
 
 def test_a_place_that_cannot_be_read_stops_a_purge_before_it_removes(
