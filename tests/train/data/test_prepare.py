@@ -575,6 +575,25 @@ def test_an_interrupted_run_goes_on_where_it_stopped(talk, shard_bytes):
     assert [s.id for s in Dataset(folder / "halves")] == [s.id for s in Dataset(folder / "whole")]
 
 
+def test_a_run_that_an_earlier_version_began_goes_on(talk):
+    """Its shards lack the columns that came later."""
+    folder, rows = talk
+    path = write_table(folder / "talk.csv", rows)
+    config = PrepareConfig(set="conversation", frames=2, crop="frame", size=32, split="50/50")
+
+    def stop(done, jobs, samples):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config, path, folder / "halves", on_progress=stop)
+    shard = folder / "halves/shard-00000.parquet"
+    pq.write_table(pq.read_table(shard).drop_columns(["votes", "files"]), shard)
+    assert prepare(config, path, folder / "halves").resumed == 3
+    files = Dataset(folder / "halves").column("files").tolist()
+    assert files[:3] == [None] * 3 and all(files[3:])
+
+
 def test_half_a_job_is_repeated(talk, monkeypatch):
     folder, _ = talk
     face = {"Joy": 60.0}

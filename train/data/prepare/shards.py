@@ -23,6 +23,7 @@ from affectstream.train.data.dataset import Shard
 from affectstream.train.data.reading.reader import Skipped, Warned
 from affectstream.train.data.sample import (
     LARGE_COLUMNS,
+    LATER_COLUMNS,
     SCHEMA,
     SMALL_COLUMNS,
     SPLITS,
@@ -145,7 +146,7 @@ def finish(folder: Path, shards: int, splits: Mapping[str, str | None]) -> tuple
             rows = 0
             with pq.ParquetFile(shard_path(folder, number)) as file, _create(part) as out:
                 for group in range(file.metadata.num_row_groups):
-                    table = file.read_row_group(group)
+                    table = _with_later_columns(file.read_row_group(group))
                     ids = table.column("id").to_pylist()
                     values = pa.array([splits.get(one) for one in ids], pa.string())
                     table = table.set_column(place, SCHEMA.field("split"), values)
@@ -156,6 +157,16 @@ def finish(folder: Path, shards: int, splits: Mapping[str, str | None]) -> tuple
             part.replace(folder / name)
             finished.append(Shard(name, rows))
     return tuple(finished)
+
+
+def _with_later_columns(table: pa.Table) -> pa.Table:
+    """The table with all columns of `SCHEMA` in order. Shards of an earlier version, whose interrupted run is
+    continued, lack `LATER_COLUMNS`: these are null."""
+    for name in LATER_COLUMNS:
+        if name not in table.column_names:
+            field = SCHEMA.field(name)
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(SCHEMA.names)
 
 
 def _create(path: Path) -> pq.ParquetWriter:
