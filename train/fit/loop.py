@@ -27,7 +27,7 @@ from affectstream.train.fit import checkpoint as files
 from affectstream.train.fit import loggers, machine
 from affectstream.train.fit.checkpoint import BEST, LAST, LOG, SUMMARY
 from affectstream.train.fit.phases import PhaseSpan, phase_spans
-from affectstream.train.fit.resume import bind, check_new, check_resume
+from affectstream.train.fit.resume import bind, check_new, check_optimizer, check_resume
 from affectstream.train.fit.step_log import MAX_SKIPPED, READ_EVERY, StepLog
 from affectstream.train.fit.train_state import TrainState, UncastBatch
 from affectstream.train.loader.batches import ValidBatches
@@ -145,6 +145,7 @@ class Trainer:
 
         if saved is not None:
             with files.version_errors(self.run / LAST, saved):
+                check_optimizer(self.run, saved["optimiser"], self.state.optimizer)
                 same_devices = self.state.restore(saved)
             if not same_devices:
                 self.report("more devices than before: the curve will differ a little")

@@ -59,7 +59,8 @@ def phase_spans(
 class Group:
     """Parameters with the same learning rates in all phases, and the same weight decay."""
 
-    parameters: list[nn.Parameter]
+    parameters: list[tuple[str, nn.Parameter]]
+    """With their names, which the optimizer keeps in its state."""
     factors: tuple[float, ...]
     """Of the run's learning rate, in each phase."""
     decays: bool
@@ -85,7 +86,7 @@ def parameter_groups(module: nn.Module, phases: Sequence[Phase]) -> list[Group]:
         if "Norm" in type(part).__name__
         for parameter in part.parameters(recurse=False)
     }
-    groups: dict[tuple[tuple[float, ...], bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[tuple[float, ...], bool], list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in module.named_parameters():
         of_name = [
             {p: r for p, r in phase.rates.items() if _is_under(name, [p])} for phase in phases
@@ -93,7 +94,7 @@ def parameter_groups(module: nn.Module, phases: Sequence[Phase]) -> list[Group]:
         # That of the longest prefix.
         factors = tuple(rates[max(rates, key=len)] if rates else 1.0 for rates in of_name)
         decays = id(parameter) not in normed and "bias" not in name.rpartition(".")[2]
-        groups.setdefault((factors, decays), []).append(parameter)
+        groups.setdefault((factors, decays), []).append((name, parameter))
     return [Group(parameters, *key) for key, parameters in groups.items()]
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch.optim import Optimizer
+
 from affectstream.train.config import SETTINGS, Effect, FitConfig, flag_of
 from affectstream.train.errors import DataMissing, RunError
 from affectstream.train.fit.checkpoint import LAST, check_recipe, dataset_of, version_errors
@@ -74,6 +76,24 @@ def check_resume(
             f"{run} was started with the same flags but with {'; '.join(differences)}: a file that they "
             "name has changed, or the version has; choose another folder with --runs"
         )
+
+
+def check_optimizer(run: Path, saved: Mapping[str, Any], optimizer: Optimizer) -> None:
+    """Raise `RunError` where the state of the optimizer in `saved` is of other parameters than those of this
+    `optimizer`. It goes by position, and versions may order the parameters of a network differently. States
+    of versions that did not keep the names are told apart by their shapes."""
+    for old, new in zip(saved["param_groups"], optimizer.param_groups, strict=True):
+        names = old.get("param_names", new["param_names"])
+        for place, name, known, parameter in zip(
+            old["params"], names, new["param_names"], new["params"], strict=True
+        ):
+            average = saved["state"].get(place, {}).get("exp_avg", parameter)
+            if name != known or average.shape != parameter.shape:
+                raise RunError(
+                    f"{run} cannot be resumed: the version that began it orders the parameters of the "
+                    f"network differently (the optimizer has {name} {list(average.shape)} in the place of "
+                    f"{known} {list(parameter.shape)}); start a new run from its weights with --init {run}"
+                )
 
 
 def _data_differences(saved: Mapping[str, Any], now: Mapping[str, str]) -> Iterator[str]:

@@ -83,6 +83,26 @@ def test_a_run_of_an_incompatible_version_is_not_resumed(tmp_path):
     assert (tmp_path / "last.pt").read_bytes() == before
 
 
+def test_a_run_of_a_version_with_another_order_of_parameters_is_not_resumed(tmp_path):
+    """The optimizer's state goes by position: a bias would get that of a weight."""
+    fit_quietly(Line(), tmp_path, replace(Line.defaults, epochs=1))
+    saved = load(tmp_path / "last.pt")
+    optimizer = saved["optimiser"]
+    names = [name for group in optimizer["param_groups"] for name in group["param_names"]]
+    assert names == ["0.weight", "2.weight", "0.bias", "2.bias"]
+    states, first = optimizer["state"], optimizer["param_groups"][0]
+    for changed in ("names", "shapes"):
+        if changed == "names":
+            first["param_names"].reverse()
+        else:  # as a version that kept no names
+            for group in optimizer["param_groups"]:
+                del group["param_names"]
+            states[0], states[1] = states[1], states[0]
+        torch.save(saved, tmp_path / "last.pt")
+        with pytest.raises(RunError, match=r"orders the parameters .* 0\.weight .*--init"):
+            fit_quietly(Line(), tmp_path, replace(Line.defaults, epochs=2), resume=True)
+
+
 @pytest.mark.parametrize("name", ["log.csv", "summary.json"])
 def test_a_file_that_cannot_be_written_is_named(tmp_path, name):
     (tmp_path / name).mkdir()
