@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST
+from affectstream.engines.errors import AffectstreamError
 from affectstream.stream.errors import OptionError
-from affectstream.train.compare.run_bundle import measure_run
+from affectstream.train.compare.run_bundle import RunMeasures, measure_run
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import DataError, RunError
@@ -23,7 +25,7 @@ from affectstream.train.evaluate.bundle.bundle_metrics import measure_bundle
 from affectstream.train.evaluate.bundle.cost import Cost, measure_cost
 from affectstream.train.evaluate.bundle.evaluation_files import METRICS, PREDICTIONS
 from affectstream.train.evaluate.bundle.importance import Importance
-from affectstream.train.fit.checkpoint import BEST, SUMMARY, load, load_run
+from affectstream.train.fit.checkpoint import BEST, SUMMARY, Trained, load, load_run
 from affectstream.train.fit.unseen import check_unseen, taught_samples_of
 from affectstream.train.fit.warm_start import fit_records
 from affectstream.train.predict.predictions import Predictions, Predictor
@@ -44,7 +46,7 @@ class Candidate:
     split: str
     """Name of the split; ``folds`` for a cross-validation."""
     cost: Cost | None = None
-    """None for folds whose weights were not kept."""
+    """None for folds whose weights were not kept, and for what cannot be measured."""
     parameters: int | None = None
     trainable: int | None = None
     frozen: int | None = None
@@ -124,17 +126,16 @@ def _evaluation(folder: Path) -> Candidate:
 def _folds(folder: Path) -> Candidate:
     plan, parts = cross_validation.held_out(folder)
     numbers = np.concatenate([np.full(len(part.ids), i) for i, part in enumerate(parts)])
-    first, recipe = folder / "1", recipes().get(str(plan.get("recipe")))
-    cost = None
-    if recipe is not None and (first / BEST).is_file():
-        cost = measure_run(load_run(recipe, first), None, "valid").cost
+    first, recipe = folder / "1", str(plan.get("recipe"))
+    kept = (first / BEST).is_file()
+    measured = _measured(folder, lambda: _saved(recipe, first), None, "valid") if kept else None
     return Candidate(
         folder.name,
         Predictions.concatenate(parts),
         plan.get("content_sha256"),
         plan.get("split_sha256"),
         "folds",
-        cost,
+        measured and measured.cost,
         *_counts(first),
         folds=numbers,
     )
@@ -168,23 +169,40 @@ def _trained(records: Mapping[str, Mapping[str, Any]]) -> tuple[int | None, int 
 
 def _run(folder: Path, data: Path, split: str) -> Candidate:
     recipe = load(folder / BEST)["recipe"]
+    trained = _saved(recipe, folder)
+    if not isinstance(trained.recipe, Predictor):
+        raise RunError(f"{folder}: {recipe} cannot predict sample by sample: export it first")
+    predicted = trained.recipe.predict(trained.module, data, split, FitConfig(**trained.config))
+    measured = _measured(folder, lambda: trained, data, split)
+    return Candidate(
+        folder.name,
+        predicted,
+        *(None, None, split),
+        measured and measured.cost,
+        *_counts(folder),
+        measured and measured.importance,
+    )
+
+
+def _saved(recipe: str, run: Path) -> Trained:
+    """The network of a run of `recipe`. Raises `RunError`."""
     known = recipes()
     if recipe not in known or not isinstance(known[recipe], Bindable):
         raise RunError(
-            f"{folder} is a run of {recipe}, which has its own data: export it, and compare the bundle"
+            f"{run} is a run of {recipe}, which has its own data: export it, and compare the bundle"
         )
-    trained = load_run(known[recipe], folder)
-    if not isinstance(trained.recipe, Predictor):
-        raise RunError(f"{folder}: {recipe} cannot predict sample by sample: export it first")
-    measured = measure_run(trained, data, split)
-    return Candidate(
-        folder.name,
-        trained.recipe.predict(trained.module, data, split, FitConfig(**trained.config)),
-        *(None, None, split),
-        measured.cost,
-        *_counts(folder),
-        measured.importance,
-    )
+    return load_run(known[recipe], run)
+
+
+def _measured(
+    folder: Path, load_trained: Callable[[], Trained], data: Path | None, split: str
+) -> RunMeasures | None:
+    """What the network costs and its modalities are worth. What cannot be measured is compared without."""
+    try:
+        return measure_run(load_trained(), data, split)
+    except AffectstreamError as error:
+        print(f"{folder}: cost not measured: {error}", file=sys.stderr)
+        return None
 
 
 def _counts(run: Path) -> tuple[int | None, int | None, int | None]:

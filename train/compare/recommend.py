@@ -116,7 +116,8 @@ def _within(candidates: Sequence[Candidate], rules: Rules, steps: list[str]) -> 
         reasons = []
         if one.cost is None and (rules.hop_ms or rules.megabytes):
             reasons.append(
-                "what it costs is not known: 'train folds --keep' keeps what is measured"
+                "what it costs is not known: export it and compare the bundle; of folds keep what is "
+                "measured ('train folds --keep')"
             )
         elif one.cost is not None:
             if rules.hop_ms is not None and one.cost.hop_ms > rules.hop_ms:
@@ -137,8 +138,8 @@ def _cheapest(alike: Sequence[Candidate], best: Candidate, steps: list[str]) -> 
         return best.name
     if len(costs) < len(alike):
         steps.append(
-            "What some of them cost is not known, so the best is taken: 'train folds --keep' keeps what is "
-            "measured."
+            "What some of them cost is not known, so the best is taken: export runs and compare the bundles; "
+            "of folds keep what is measured ('train folds --keep')."
         )
         return best.name
     if len({cost.machine for cost in costs.values()}) > 1:

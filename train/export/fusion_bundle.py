@@ -122,12 +122,10 @@ def assemble(
     report("weights: " + ", ".join(f"{member.name} {share:.1f} %" for member, share in shares))
 
 
-def write_uncalibrated(trained: Trained, folder: Path) -> None:
-    """Write the bundle of a run, members included, into an empty `folder`, with a manifest that does not
-    calibrate it: enough to measure what calibration does not change. Raises `RunError` for members that are
-    gone or have changed, `ParityError`."""
-    bound, module = trained.recipe, trained.module
-    assert isinstance(bound, FusionRecipe) and isinstance(module, LateFusion)
+def write_uncalibrated(bound: FusionRecipe, module: LateFusion, folder: Path) -> None:
+    """Write the bundle of the `module` of a bound recipe, members included, into an empty `folder`, with a
+    manifest that does not calibrate it: enough to measure what calibration does not change. Raises `RunError`
+    for members that are gone or have changed, `ParityError`."""
     spec, members = bound.spec, reopen(bound.spec.members)
     bound.export(module, folder)
     for member in members:

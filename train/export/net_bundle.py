@@ -90,11 +90,9 @@ def assemble(
         steps.check_opens(folder, exported.manifest, report)
 
 
-def write_uncalibrated(trained: Trained, folder: Path) -> None:
-    """Write the engines of a run into an empty `folder`, with a manifest that does not calibrate them: enough
-    to measure what calibration does not change. Raises `ParityError`."""
-    bound, network = trained.recipe, trained.module
-    assert isinstance(bound, NetRecipe) and isinstance(network, Network)
+def write_uncalibrated(bound: NetRecipe, network: Network, folder: Path) -> None:
+    """Write the engines of the `network` of a bound recipe into an empty `folder`, with a manifest that does
+    not calibrate them: enough to measure what calibration does not change. Raises `ParityError`."""
     _write_engines(bound, network, folder)
     write_manifest(folder, _manifest(folder, bound.name, bound.spec))
 

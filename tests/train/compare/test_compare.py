@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 from affectstream.engines.bundle.taught import TAUGHT
 from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
-from affectstream.train.compare import comparison
+from affectstream.train.compare import candidates, comparison
 from affectstream.train.compare.candidates import Candidate, check_same, open_candidates
 from affectstream.train.compare.recommend import Rules, recommend
 from affectstream.train.data.dataset import Dataset
@@ -281,7 +281,38 @@ def test_what_each_modality_of_a_run_is_worth_is_measured(tmp_path):
     assert {one.engine for one in run.cost.engines} >= {"fusion", "video/fusion"}
 
 
-def test_folds_cost_what_the_first_costs_if_its_weights_were_kept(trained, tmp_path):
+class OfAnotherPackage:
+    """A recipe that wraps one of ours, and is no `NetRecipe`."""
+
+    def __init__(self, inner):
+        self.inner, self.name = inner, inner.name
+
+    def bind(self, data, config):
+        return OfAnotherPackage(self.inner.bind(data, config))
+
+    def spec_dict(self):
+        return self.inner.spec_dict()
+
+    def restore(self, spec):
+        return OfAnotherPackage(self.inner.restore(spec))
+
+    def module(self):
+        return self.inner.module()
+
+    def predict(self, module, data, split, config):
+        return self.inner.predict(module, data, split, config)
+
+
+def test_a_run_that_cannot_be_exported_is_compared_without_its_cost(trained, monkeypatch, capsys):
+    ours = OfAnotherPackage(recipes()["cnn"])
+    monkeypatch.setattr(candidates, "recipes", lambda: {"cnn": ours})
+    (found,) = open_candidates([str(trained / "cnn")], trained / "set", "valid")
+    assert len(found.predictions.ids) == 16 and found.cost is None and found.importance is None
+    said = capsys.readouterr().err
+    assert f"{trained / 'cnn'}: cost not measured: only a NetRecipe or a FusionRecipe" in said
+
+
+def test_folds_cost_what_the_first_costs_if_its_weights_were_kept(trained, tmp_path, capsys):
     config = replace(recipes()["cnn"].defaults, epochs=1, size=56, tiny=True, batch_size=8)
     for keep in (True, False):
         run = tmp_path / f"keep{keep}"
@@ -298,6 +329,12 @@ def test_folds_cost_what_the_first_costs_if_its_weights_were_kept(trained, tmp_p
         (found,) = open_candidates([str(run / "folds")], None, "valid")
         assert found.trainable == found.parameters > 0
         assert (found.cost is not None) is keep
+    kept = tmp_path / "keepTrue/folds"
+    assert "not measured" not in capsys.readouterr().err
+    (kept / "1/best.pt").write_bytes(b"damaged")
+    (found,) = open_candidates([str(kept)], None, "valid")
+    assert found.cost is None
+    assert f"{kept}: cost not measured: " in capsys.readouterr().err
 
 
 def test_a_network_trained_on_these_samples_under_other_splits_is_refused(trained):
