@@ -121,7 +121,8 @@ class Annotations:
     codings: tuple[Coding, ...]
     ratings: tuple[Rating, ...] = ()
     tiers: tuple[str, ...] = ()
-    """Names of the file's tiers, or of a table's persons and kinds, also of those that were left out."""
+    """Names of all tiers of the file, or of a table's persons and kinds, also of those that were left out or
+    hold nothing to read."""
 
     @property
     def kinds(self) -> list[str]:

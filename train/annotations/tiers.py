@@ -20,14 +20,15 @@ def read_elan(
 
     try:
         file: Any = Eaf(str(path))
+        names = tuple(file.get_tier_names())
         tiers = {
             name: [(start / 1000, end / 1000, value) for start, end, value, *_ in entries]
-            for name in file.get_tier_names()
+            for name in names
             if (entries := file.get_annotation_data_for_tier(name))
         }
     except Exception as error:  # pympi raises plain ones
         raise DataError(f"{path} is no ELAN file (.eaf): {error}") from error
-    return Annotations(path, recording, _codings(path, tiers, kind, skip), tiers=tuple(tiers))
+    return Annotations(path, recording, _codings(path, tiers, kind, skip), tiers=names)
 
 
 def read_textgrid(
@@ -47,7 +48,8 @@ def read_textgrid(
         for found in grid.tiers
         if isinstance(found, IntervalTier) and found.name not in STATED_USE
     }
-    return Annotations(path, recording, _codings(path, tiers, kind, skip), tiers=tuple(tiers))
+    names = tuple(grid.tierNames)
+    return Annotations(path, recording, _codings(path, tiers, kind, skip), tiers=names)
 
 
 def _codings(
