@@ -16,7 +16,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.stream.results.readings import table_schema
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch
 from affectstream.train.errors import DataError
-from affectstream.train.teach.data.coded import KIND, CodedRecording, labels_in
+from affectstream.train.teach.data.coded import KIND, CodedRecording, in_stretches, labels_in
 from affectstream.train.teach.fit.correction import Level
 
 
@@ -109,7 +109,7 @@ def check_labels(
     """Raise `OptionError` for coded labels that are not among `labels`, `DataError` for one label alone."""
     counts = labels_in(coded)
     if unknown := [label for label in counts if label not in labels]:
-        names = ", ".join(f"{label!r} ({counts[label]} stretches)" for label in sorted(unknown))
+        names = in_stretches({label: counts[label] for label in unknown})
         first = sorted(unknown)[0]
         raise OptionError(
             f"bundle {manifest.name!r} does not know {names}; it knows {', '.join(manifest.labels)}. Count a "

@@ -20,6 +20,7 @@ from affectstream.stream import Recognizer
 from affectstream.stream.batch.plan.find import find_tasks
 from affectstream.stream.errors import SourceError
 from affectstream.train.annotations.read import check_skipped, read
+from affectstream.train.data.reading.clips import sha256_of
 from affectstream.train.errors import DataError
 from affectstream.train.export.bundle_folder import check_output
 from affectstream.train.teach.collect import Collector, Found, check_teachable
@@ -118,6 +119,7 @@ def teach(
         coded = match(files, used, people, settings.reviewed)
         check_labels(coded, labels, manifest)
         _check_enough(_coded_seconds(coded), manifest, "are coded")
+        digests = {one.name: sha256_of(one.path) for one in coded}  # as they are scored
         remarks: list[str] = []
         layers = _last_layers(recognizer.bundle, settings, remarks.append)
         found = _collect(recognizer, coded, labels, settings, layers, report)
@@ -145,7 +147,7 @@ def teach(
             refitted = _refit(encoders, checked, units, window_s)
             taught = hops if refitted is None else hops.with_evidence(refitted.out_of_fold)
             correction = fit(taught, base, checked.amount)
-        lesson = _lesson(hops, coded, manifest)
+        lesson = _lesson(hops, coded, digests, manifest)
         notes = remarks_on(coded, found, comparison, labels[len(manifest.labels) :]) + remarks
         if others := own_categories(sides):
             notes.append(f"not used, since it is no {KIND}: {others}. {HOW_TO_NAME}")
@@ -281,18 +283,22 @@ def _limits(hops: Hops, manifest: Manifest) -> Array:
     return np.array([least.get(str(name), 0.0) for name in hops.evidence.sets])
 
 
-def _lesson(hops: Hops, coded: Sequence[CodedRecording], manifest: Manifest) -> TeachingData:
+def _lesson(
+    hops: Hops, coded: Sequence[CodedRecording], digests: Mapping[str, str], manifest: Manifest
+) -> TeachingData:
+    """What the usable `hops` are from; `digests` are the SHA-256 of the recordings by name."""
+    used = np.unique(hops.recording).tolist()
     counts = np.bincount(hops.truth, minlength=len(hops.labels))
     return TeachingData(
         people=len(np.unique(hops.person)),
-        recordings=len(np.unique(hops.recording)),
+        recordings=len(used),
         stretches=sum(len(one.coding.stretches) for each in coded for one in each.people),
         minutes=len(hops) * manifest.hop_us / 60e6,
         counts={label: int(n) for label, n in zip(hops.labels, counts, strict=True) if n},
         annotations={
             str(n): sha256(one.source) for n, one in enumerate(coded, 1) if one.source.is_file()
         },
-        recordings_sha256=tuple(sorted(sha256(one.path) for one in coded)),
+        recordings_sha256=tuple(sorted(digests[name] for name in used)),
     )
 
 

@@ -121,6 +121,20 @@ def test_the_bundle_carries_where_it_comes_from(taught, bundle):
     assert document["lesson"]["recordings"] == len(document["lesson"]["recordings_sha256"]) == 6
 
 
+def test_a_recording_that_cannot_be_read_is_refused_before_anything_is_scored(
+    bundle, tmp_path, monkeypatch
+):
+    def unreadable(path):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("affectstream.train.data.reading.clips.sha256", unreadable)
+    sides = recording(tmp_path / "talk.flac", STATES), coding(tmp_path / "talk.csv", STATES)
+    lines = []
+    with pytest.raises(SourceError, match=r"talk\.flac cannot be read: .*Input/output error"):
+        teach(*sides, tmp_path / "new", bundle=bundle, report=lines.append)
+    assert not lines
+
+
 def test_its_recordings_do_not_evaluate_it(taught, archive, tmp_path):
     """Prepared as a data set, they are recognized by their files, in any split and however few they are."""
     pytest.importorskip("torch", reason="evaluating needs the 'train' extra")
@@ -224,7 +238,9 @@ def test_categories_that_are_not_used_are_named(bundle, tmp_path):
     rows = coding(tmp_path / "talk.csv", STATES * 3).read_text().splitlines()
     kinds = ["kind", *["emotion"] * (len(rows) - 1)]
     rows = [f"{row},{kind}" for row, kind in zip(rows, kinds, strict=True)]
-    (tmp_path / "talk.csv").write_text("\n".join([*rows, "0,2,smile,Face", "3,4,frown,Face"]))
+    (tmp_path / "talk.csv").write_text(
+        "\n".join([*rows, "0,2,smile,Face", "3,4,frown,Face", "5,6,nod,Head"])
+    )
     found = teach(
         tmp_path / "talk.flac",
         tmp_path / "talk.csv",
@@ -233,7 +249,9 @@ def test_categories_that_are_not_used_are_named(bundle, tmp_path):
         settings=Settings(options=VOICE),
     )
     (note,) = [note for note in found.notes if "Face" in note or "face" in note]
-    assert note.startswith("not used, since it is no emotion: 'face' (2 stretches). If its labels")
+    assert note.startswith(
+        "not used, since it is no emotion: 'face' (2 stretches), 'head' (1 stretch). If "
+    )
 
 
 def test_two_people_are_too_few_for_a_claim(bundle, tmp_path):

@@ -149,7 +149,15 @@ def own_categories(annotations: Iterable[Annotations]) -> str:
     for coding in (coding for one in annotations for coding in one.codings):
         if coding.kind not in KINDS:
             counts[coding.kind] = counts.get(coding.kind, 0) + len(coding.stretches)
-    return ", ".join(f"{kind!r} ({count} stretches)" for kind, count in sorted(counts.items()))
+    return in_stretches(counts)
+
+
+def in_stretches(counts: Mapping[str, int]) -> str:
+    """Kinds or labels, each with its number of stretches, such as ``'face' (2 stretches)``."""
+    return ", ".join(
+        f"{name!r} ({count} {'stretch' if count == 1 else 'stretches'})"
+        for name, count in sorted(counts.items())
+    )
 
 
 def _person(recording: str, coding: Coding, people: People, count: int) -> CodedPerson:
