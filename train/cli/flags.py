@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_origin, get_type_hints
@@ -33,29 +33,36 @@ def with_settings(*names: str, of_recipe: bool = True) -> Callable[[Command], Co
     groups = list(Group)
     order = sorted(names or SETTINGS, key=lambda name: groups.index(SETTINGS[name].group))
     last = {**{name: _setting_flag(name) for name in order}, "threads": Threads}
-    return _with_flags(first if of_recipe else {}, last)
+    return _with_flags(first if of_recipe else {}, last, {})
 
 
-def with_fields(owner: type) -> Callable[[Command], Command]:
+def with_fields(owner: type, with_defaults: Collection[str]) -> Callable[[Command], Command]:
     """Give a command that takes ``**settings`` the flags of a dataclass of `train.data.options`.
 
-    A setting is None where the user did not give it.
+    A setting is None where the user did not give it, but for those `with_defaults`, which have theirs.
     """
-    found, kinds = {}, get_type_hints(owner)
+    found, kinds, defaults = {}, get_type_hints(owner), {}
     for setting in filter(lambda setting: setting.metadata, fields(owner)):
         kind = list[str] if get_origin(kinds[setting.name]) is Mapping else kinds[setting.name]
-        option = typer.Option(setting.metadata["flag"], **setting.metadata["option"])
+        about = dict(setting.metadata["option"])
+        if setting.name in with_defaults and setting.default not in (None, MISSING):
+            defaults[setting.name] = setting.default
+            about["show_default"] = True
+        option = typer.Option(setting.metadata["flag"], **about)
         found[setting.name] = Annotated[kind | None, option]
-    return _with_flags({}, found)
+    return _with_flags({}, found, defaults)
 
 
-def _with_flags(first: Mapping[str, Any], last: Mapping[str, Any]) -> Callable[[Command], Command]:
-    """Replace ``**settings`` of a command by parameters with these annotations."""
+def _with_flags(
+    first: Mapping[str, Any], last: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Callable[[Command], Command]:
+    """Replace ``**settings`` of a command by parameters with these annotations, whose default is None unless
+    `defaults` has one."""
 
     def parameters(annotations: Mapping[str, Any]) -> Iterator[inspect.Parameter]:
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         for name, annotation in annotations.items():
-            yield inspect.Parameter(name, kind, default=None, annotation=annotation)
+            yield inspect.Parameter(name, kind, default=defaults.get(name), annotation=annotation)
 
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)

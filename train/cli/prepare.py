@@ -20,7 +20,7 @@ _PAIRS = {
 }
 
 
-@with_fields(PrepareConfig)
+@with_fields(PrepareConfig, FOR_ALL_SETS)
 def prepare(
     name: Annotated[
         str, typer.Argument(metavar="SET", help=f"One of {', '.join(reader_names())}.")

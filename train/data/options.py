@@ -48,11 +48,15 @@ class Vocabulary:
 
 def _setting(flag: str, default: Any, help: str, **more: Any) -> Any:
     """A field with its flag; `more` are further arguments of `typer.Option`."""
-    shown = False if default in (None, dict) or default is False else str(default)
+    shown = False if default in (None, dict) or default is False else _shown(default)
     metadata = {"flag": flag, "option": {"help": help, "show_default": shown, **more}}
     if default is dict:
         return field(default_factory=dict, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def _shown(default: object) -> str:
+    return f"{default:g}" if isinstance(default, float) else str(default)
 
 
 _of_some_sets = partial(_setting, rich_help_panel="Some sets only")
@@ -87,7 +91,9 @@ class Options:
     )
     stimulus: str | None = _of_some_sets("--stimulus", None, "affdex: rows of this stimulus.")
     event_source: str | None = _of_some_sets("--event-source", None, "affdex: rows of this sensor.")
-    offset_ms: float = _of_some_sets("--offset-ms", 0.0, "affdex: added to the export's times.")
+    offset_ms: float = _of_some_sets(
+        "--offset-ms", 0.0, "affdex: added to the export's times.", show_default=False
+    )
     times: int = _of_some_sets("--times", 1, "paired: partners of a sample.", min=1)
     part: Part | None = _of_some_sets(  # noqa: RUF009
         "--part",

@@ -681,6 +681,12 @@ def test_an_unknown_choice_is_refused_with_the_choices(run, tmp_path, option, va
     assert all(word in err for word in (option, value, *choices))
 
 
+def test_the_help_shows_defaults_as_a_user_would_type_them(run):
+    code, out, _ = run("--help")
+    assert code == 0 and "[default: participant]" in out and "[default: (112)]" in out
+    assert out.count("[default: (0)]") == 3 and "(0.0)" not in out
+
+
 def test_preparing_and_reading_need_no_torch():
     code = (
         "import sys\n"
