@@ -131,6 +131,8 @@ def grey_and_tone(dataset: Dataset, rows: NDArray[np.int64]) -> tuple[bool, Tone
     distances = []  # of the cumulated histograms of brightness from a uniform one, in [0, 1]
     for row in rows[:: max(1, len(rows) // PROBED)]:
         for number, blob in enumerate(dataset.row(int(row))["crops"] or []):
+            if number and not grey:
+                break  # only the levels of the first picture are still to be found
             picture = decode_crop(blob)
             grey = grey and not bool((picture != picture[..., :1]).any())
             if number == 0:

@@ -21,8 +21,10 @@ from affectstream.engines.manifest import FaceCrop
 from affectstream.stream import OptionError, exits
 from affectstream.stream.cli import main
 from affectstream.stream.faces.crop import scaled_template
+from affectstream.train import model_spec
 from affectstream.train.config import FitConfig
-from affectstream.train.data.dataset import CropInfo
+from affectstream.train.data.dataset import CropInfo, Dataset
+from affectstream.train.data.sample import decode_crop
 from affectstream.train.errors import DataError, DataMissing, RunError
 from affectstream.train.evaluate.bundle.bundle_metrics import AS_THEY_ARE, measure_bundle
 from affectstream.train.export.card import training_data
@@ -157,6 +159,19 @@ def test_the_spec_follows_the_data_set(data):
     assert (fixed.data.name, fixed.data.source) == ("made-up", "spots on noise")
     plain = cnn.RECIPE.bind(data, CONFIG).spec_dict()
     assert cnn.RECIPE.restore(json.loads(json.dumps(plain))).spec == fixed
+
+
+def test_one_picture_of_a_sample_is_decoded_once_color_was_found(tmp_path, monkeypatch):
+    dataset = Dataset(write(tmp_path / "set", samples(6, "train", crops=5)))
+    decoded = []
+
+    def counted(blob):
+        decoded.append(blob)
+        return decode_crop(blob)
+
+    monkeypatch.setattr(model_spec, "decode_crop", counted)
+    assert model_spec.grey_and_tone(dataset, dataset.rows_of("train")) == (False, "natural")
+    assert len(decoded) == 6
 
 
 def test_color_is_removed_if_the_training_data_has_none(data, tmp_path):
