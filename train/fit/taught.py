@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from affectstream.engines.bundle.taught import TaughtWith
-from affectstream.train.data.dataset import Dataset
+from affectstream.train.data.dataset import Dataset, has_value
 from affectstream.train.errors import RunError
 
 
@@ -19,6 +20,8 @@ class TaughtSamples:
 
     recordings: int
     """How many taught the bundle."""
+    samples: int
+    """How many were looked at."""
     found: int
     """Samples that were cut from the files of these recordings."""
     doubts: tuple[str, ...]
@@ -28,9 +31,9 @@ class TaughtSamples:
         """Raise `RunError` if samples are from these recordings; `name` is of the bundle."""
         if self.found:
             raise RunError(
-                f"{name} was taught with the recordings that {self.found} samples of {data} were cut from: "
-                "figures on these samples say nothing about others; prepare a data set without these "
-                "recordings"
+                f"{name} was taught with the recordings that samples of {data} were cut from "
+                f"({self.found} of {self.samples}): figures on these samples say nothing about others; "
+                "prepare a data set without these recordings"
             )
 
     @property
@@ -55,7 +58,7 @@ def taught_samples(taught: TaughtWith, data: Path, splits: Sequence[str]) -> Tau
     """Compare the files that samples of `splits` of the data set in `data` were cut from with those of the
     recordings that `taught` a bundle. Raises `DataMissing` or `DataError`."""
     if not taught.count:
-        return TaughtSamples(0, 0, ())
+        return TaughtSamples(0, 0, 0, ())
     dataset = Dataset(data, large=())
     rows = np.isin(dataset.column("split").astype(str), splits)
     files = dataset.column("files")[rows].tolist()
@@ -65,10 +68,20 @@ def taught_samples(taught: TaughtWith, data: Path, splits: Sequence[str]) -> Tau
             f"an earlier version did not keep what identifies {taught.unknown} of the recordings: teach the "
             "bundle again"
         )
-    if unnamed := sum(not own for own in files):
-        doubts.append(
-            f"{unnamed} of {len(files)} samples do not say from which files they were cut: if they are from "
-            "recordings, prepare the data set again with this version"
-        )
+    unnamed = np.array([not own for own in files], bool)
+    if unnamed.any():
+        doubt = f"{unnamed.sum()} of {len(files)} samples do not say from which files they were cut"
+        if _from_recordings(dataset)[rows][unnamed].any():
+            doubt += ": prepare the data set again with this version"
+        doubts.append(doubt)
     found = sum(not taught.files.isdisjoint(own or ()) for own in files)
-    return TaughtSamples(taught.count, found, tuple(doubts))
+    return TaughtSamples(taught.count, len(files), found, tuple(doubts))
+
+
+def _from_recordings(dataset: Dataset) -> NDArray[np.bool_]:
+    """(n,) which samples were cut from recordings: those with sound, and pictures with a time in one. Single
+    pictures, as of FER2013, and lines of text never say from which files they are."""
+    heard, seen, timed = (
+        has_value(dataset.column(name)) for name in ("audio_samples", "frames_seen", "start_us")
+    )
+    return heard | (seen & timed)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,10 +33,11 @@ def check_unseen(folder: Path, data: Path, split: str | None = None) -> None:
     are found only by the hash of a whole data set.
     """
     info, splits = read_info(data), (split,) if split else UNSEEN
-    for name, place in _networks(folder):
-        taught_samples(taught_with(place), data, splits).check(name, data)
+    networks = _networks(folder)
+    for name, _, taught in networks:
+        taught_samples(taught, data, splits).check(name, data)
     share_in_them = _share_of(data, splits)
-    for name, source in _training_data(folder):
+    for name, source, _ in networks:
         same_samples = source.get("content_sha256") == info.content_sha256
         if same_samples and source.get("split_sha256") != info.split_sha256:
             raise RunError(
@@ -56,14 +57,12 @@ def check_unseen(folder: Path, data: Path, split: str | None = None) -> None:
 
 def was_trained_on(folder: Path, data: Path) -> bool:
     """Whether samples of `data` are known to have trained the run or bundle in `folder`, or a member."""
-    info, share = read_info(data), _share_of(data, SPLITS)
-    if any(
-        taught_samples(taught_with(place), data, SPLITS).found for _, place in _networks(folder)
-    ):
+    info, share, networks = read_info(data), _share_of(data, SPLITS), _networks(folder)
+    if any(taught_samples(taught, data, SPLITS).found for _, _, taught in networks):
         return True
     return any(
         source.get("content_sha256") == info.content_sha256 or share(source) > REFUSED_SHARE
-        for _, source in _training_data(folder)
+        for _, source, _ in networks
     )
 
 
@@ -91,29 +90,33 @@ def taught_samples_of(folder: Path, data: Path, split: str) -> TaughtSamples:
     """What is known of the samples of `split` that may be from the coded recordings that taught the run or
     bundle in `folder`, or a member of it."""
     taught = TaughtWith()
-    for _, place in _networks(folder):
-        taught |= taught_with(place)
+    for one in _networks(folder):
+        taught |= one.taught
     return taught_samples(taught, data, (split,))
 
 
-def _training_data(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The training data of what is in `folder` and of its members, each with a name for messages."""
-    for name, place in _networks(folder):
-        yield name, dataset_of(read_run_or_bundle(place))
-        for part in training_folders(place):
-            shown = str(part) if place == folder else name
-            yield shown, dataset_of(read_run_or_bundle(part))
+class _Network(NamedTuple):
+    """A run, a bundle, a part of its `training/`, or one of a member."""
+
+    name: str
+    """For messages."""
+    source: Mapping[str, Any]
+    """The data set that trained it, as `dataset_of` gives it."""
+    taught: TaughtWith
 
 
-def _networks(folder: Path) -> Iterator[tuple[str, Path]]:
-    """What is in `folder` and its members, each with a name for messages."""
-    yield str(folder), folder
+def _networks(folder: Path) -> list[_Network]:
+    """What is in `folder` and its members. Each file is read once: a checkpoint holds all weights."""
+    saved = read_run_or_bundle(folder)
+    found = [_Network(str(folder), dataset_of(saved), taught_with(folder))]
+    for part in training_folders(folder):
+        found.append(_Network(str(part), dataset_of(read_run_or_bundle(part)), TaughtWith()))
     members = {
         member["name"]: Path(member["folder"])
-        for member in (read_run_or_bundle(folder).get("setting") or {}).get("members", ())
+        for member in (saved.get("setting") or {}).get("members", ())
     }
     if (folder / MANIFEST).is_file():
         members |= {name: folder / name for name in read_manifest(folder).members}
     for name, place in members.items():
-        for _, inner in _networks(place):
-            yield f"member {name!r} of {folder}", inner
+        found += [one._replace(name=f"member {name!r} of {folder}") for one in _networks(place)]
+    return found

@@ -7,14 +7,17 @@ import pytest
 pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.engines.bundle.folder import find_bundle
+from affectstream.engines.bundle.taught import TAUGHT
 from affectstream.engines.bundle.training import RECIPE, TRAINING
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.options import PrepareConfig
 from affectstream.train.data.prepare.prepare import prepare
 from affectstream.train.errors import RunError
-from affectstream.train.fit.unseen import check_unseen, was_trained_on
+from affectstream.train.fit import unseen
+from affectstream.train.fit.unseen import check_unseen, taught_samples_of, was_trained_on
+from affectstream.train.fit.warm_start import read_run_or_bundle
 from affectstream.train.model_spec import data_source
-from tests.support.prepared import utterances, write
+from tests.support.prepared import samples, utterances, write
 from tests.support.small_bundles import plain, write_training_part
 
 
@@ -63,6 +66,33 @@ def test_a_few_copies_are_no_reason(bundle, tmp_path):
     made = [*utterances(1, "train"), *utterances(40, "valid", seed=1)]
     splits = {sample.id: "valid" for sample in made}
     check_unseen(bundle, write(tmp_path / "few", made, splits=splits), "valid")
+
+
+@pytest.mark.parametrize(
+    ("made", "advised"), [(utterances, True), (samples, False)], ids=["clips", "pictures"]
+)
+def test_preparing_again_is_advised_where_it_helps(bundle, tmp_path, made, advised):
+    """Single pictures are cut from no recording: the same would be said of them again."""
+    (bundle / TAUGHT).write_text('{"lesson": {"recordings": 6}}')
+    data = write(tmp_path / "set", [*made(2, "train"), *made(2, "valid")])
+    found = taught_samples_of(bundle, data, "valid")
+    assert found.in_doubt == 6
+    remark = found.remark("mine")
+    assert "2 of 2 samples do not say from which files they were cut" in remark
+    assert ("prepare the data set again" in remark) is advised
+
+
+def test_what_trained_a_network_is_read_once(bundle, tmp_path, monkeypatch):
+    """It may be a checkpoint with all weights."""
+    read = []
+
+    def counted(folder):
+        read.append(folder)
+        return read_run_or_bundle(folder)
+
+    monkeypatch.setattr(unseen, "read_run_or_bundle", counted)
+    check_unseen(bundle, tmp_path / "sets/one", "test")
+    assert len(read) == len(set(read)) == 2
 
 
 @pytest.mark.data
