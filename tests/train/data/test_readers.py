@@ -2,7 +2,9 @@
 
 import pytest
 
+from affectstream.train.data import options
 from affectstream.train.data.readers import emodb, meld, ravdess
+from affectstream.train.data.reading import reader
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,8 @@ def test_emodb_names(name, expected):
 def test_other_names_are_refused(parse):
     with pytest.raises(ValueError, match="is no"):
         parse("holiday")
+
+
+@pytest.mark.parametrize("name", ["Options", "Vocabulary", "LabelSource", "RATE_HZ"])
+def test_readers_of_other_packages_find_the_names_of_options_where_they_were(name):
+    assert getattr(reader, name) is getattr(options, name)

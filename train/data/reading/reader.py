@@ -17,7 +17,14 @@ import msgspec
 from affectstream.stream.errors import SourceError
 from affectstream.stream.faces.crop import TEMPLATE, Template
 from affectstream.train.data.dataset import INFO, CropInfo, Dataset
-from affectstream.train.data.options import CLIP_OPTIONS, CROP_OPTIONS, Options  # noqa: F401
+from affectstream.train.data.options import (  # noqa: F401
+    CLIP_OPTIONS,
+    CROP_OPTIONS,
+    RATE_HZ,
+    LabelSource,
+    Options,
+    Vocabulary,
+)
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.sample import Sample
 
