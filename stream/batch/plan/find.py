@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from affectstream.stream.batch.plan.manifest import read_manifest
-from affectstream.stream.batch.plan.task import Task, distinct, relative_name
+from affectstream.stream.batch.plan.parts import check_apart, name_parts
+from affectstream.stream.batch.plan.task import Task, distinct, relative_name, with_own_names
 from affectstream.stream.errors import OptionError
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.scored import RUN
@@ -42,14 +43,15 @@ def is_pattern(argument: str | Path) -> bool:
 def find_tasks(
     arguments: Iterable[str | Path], options: SourceOptions, output: Path | None = None
 ) -> list[Task]:
-    """The recordings that `arguments` stand for, each once.
+    """The recordings that `arguments` stand for, and parts of recordings, each once.
 
     A folder is searched with all that is in it, but for hidden files, transcripts of a recording beside them,
     and folders of results. Results are named by the path in the folder, in the fixed part of a pattern, or
     beside the manifest. `options` are those of each recording; a manifest may give others. Raises
-    `OptionError` for an argument that stands for nothing, and for a manifest with mistakes.
+    `OptionError` for an argument that stands for nothing, for a manifest with mistakes, and for results that
+    would lie in those of another recording.
     """
-    tasks: list[Task] = []
+    each: list[list[Task]] = []
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
@@ -67,8 +69,10 @@ def find_tasks(
             found = read_manifest(path, options)
         else:
             found = [Task(path, path.name, options)]
-        tasks += found
-    return distinct(tasks)
+        each.append(found)
+    tasks = with_own_names(name_parts(distinct(each)))
+    check_apart(tasks)
+    return tasks
 
 
 def _matches(pattern: str, options: SourceOptions, output: Path | None) -> list[Task]:

@@ -61,7 +61,6 @@ def read_manifest(path: Path, options: SourceOptions) -> list[Task]:
     columns = [name.strip().lower() for name in header]
     _check_columns(path, number, columns)
     lined: dict[int, Task] = {}
-    named: dict[int, str] = {}
     mistakes: list[str] = []
     seen: dict[tuple[str, str | None], int] = {}
     for number, cells in lines:
@@ -72,8 +71,7 @@ def read_manifest(path: Path, options: SourceOptions) -> list[Task]:
                 raise OptionError(f"expected {len(columns)} cells, found {len(cells)}")
             row = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
             task = _task(path, row, options)
-            named[number] = row.get("name", "")
-            part = named[number] or range_name(task.options)
+            part = task.part or range_name(task.options)
             if (before := seen.setdefault((os.path.realpath(task.path), part), number)) != number:
                 raise OptionError(
                     f"{row['path']} stands in line {before} already: expected another start and end, or "
@@ -83,8 +81,8 @@ def read_manifest(path: Path, options: SourceOptions) -> list[Task]:
         except AffectstreamError as error:
             mistakes.append(f"line {number}: {error}")
     if not mistakes:
-        lined = name_parts(lined, named)
-        mistakes = [*shared_names(lined, named)]
+        lined = dict(zip(lined, name_parts(lined.values()), strict=True))
+        mistakes = [*shared_names(lined)]
     tasks = list(lined.values())
     if mistakes:
         more = len(mistakes) - _MAX_SHOWN
@@ -177,7 +175,8 @@ def _task(manifest: Path, row: Mapping[str, str], options: SourceOptions) -> Tas
     for name in ("purpose", "consent"):
         if text := row.get(name):
             changes[name] = text
+    own = replace(options, **changes)  # type: ignore[arg-type]
     if text := row.get("name"):
         check_name(text)
-    own = replace(options, **changes)  # type: ignore[arg-type]
+        return Task(path, text, own, row.get("group"), part=text, named=True)
     return Task(path, relative_name(path, folder), own, row.get("group"))

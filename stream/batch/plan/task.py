@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -33,6 +33,8 @@ class Task:
     part: str | None = None
     """What tells this part of the recording from others that are scored: its range, or its name in the
     manifest. None: there is no other, or it is the whole."""
+    named: bool = False
+    """Whether the manifest gives its name."""
 
     def folder(self, output: Path) -> Path:
         """Where its results go."""
@@ -66,20 +68,32 @@ def part_name(name: str, part: str) -> str:
     return _with_end(name, f".{part}")
 
 
-def distinct(tasks: Iterable[Task]) -> list[Task]:
-    """Each recording, and each part of one, once, with a name of its own.
+def distinct(arguments: Iterable[Sequence[Task]]) -> list[Task]:
+    """Each part of each recording once: the one of the first argument that has it. Only names of a manifest
+    tell the same parts of one argument apart."""
+    found: list[Task] = []
+    before = set[tuple[str, str | None]]()
+    for tasks in arguments:
+        own = dict[tuple[str, str | None], set[str]]()
+        for task in tasks:
+            key = (os.path.realpath(task.path), range_name(task.options))
+            name = task.name if task.named else ""
+            if key not in before and name not in own.setdefault(key, set()):
+                own[key].add(name)
+                found.append(task)
+        before |= own.keys()
+    return found
 
-    If recordings share a name, the start of the SHA-256 of its whole path is added to each. It depends on the
-    path and the part alone, so a second run finds the same folders.
-    """
-    once = {(os.path.realpath(task.path), task.part): task for task in reversed(list(tasks))}
-    unique = list(reversed(once.values()))
-    count = Counter(task.name for task in unique)
+
+def with_own_names(tasks: Sequence[Task]) -> list[Task]:
+    """If recordings share a name, the start of the SHA-256 of its whole path is added to each. It depends on
+    the path and the part alone, so a second run finds the same folders. Names of a manifest stay."""
+    count = Counter(task.name for task in tasks)
     return [
         task
-        if count[task.name] == 1
+        if task.named or count[task.name] == 1
         else replace(task, name=hashed_name(task.name, task.path, task.part))
-        for task in unique
+        for task in tasks
     ]
 
 

@@ -71,12 +71,54 @@ def test_parts_are_named_by_their_range_or_as_the_table_says(talk):
         ),
         (["other.srt,,,../a"], "line 2: name '../a': expected a folder in the output"),
         (["other.srt,,,/a"], "line 2: name '/a'"),
-        (["other.srt,,,summary.csv"], "the output has a file of this name"),
+        (["other.srt,,,summary.csv"], "the output has a file called summary.csv"),
+        (["other.srt,,,Failures.csv/x"], "the output has a file called failures.csv"),
+        (
+            ["other.srt,,,Anna", "day1/talk.srt,,,anna"],
+            "line 3: name 'anna': the results of line 3",
+        ),
+        (["other.srt,,,Anna", "day1/talk.srt,,,anna/b"], "folder of line 2, 'Anna'"),
     ],
 )
 def test_names_that_cannot_be_are_mistakes_of_their_line(talk, lines, message):
     with pytest.raises(OptionError, match=message):
         names(table(talk, *lines))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*("C:/x", "a:b", "a*", "a?", "a|b", "<a", "con", "day1/NUL.txt", "com1", "anna.", "anna /b")],
+)
+def test_names_that_windows_does_not_take_are_mistakes_everywhere(talk, name):
+    with pytest.raises(OptionError, match=r"line 2: name .*: expected a folder in the output"):
+        names(table(talk, f"other.srt,,,{name}"))
+    assert names(table(talk, "other.srt,,,console/com10")) == ["console/com10"]
+
+
+def second_table(talk, *lines):
+    path = talk.parent.parent / "second.csv"
+    table(talk, *lines).rename(path)
+    return path
+
+
+def test_parts_of_several_tables_are_all_found(talk):
+    second = second_table(talk, "day1/talk.srt,20,30,", "day1/talk.srt,30,,last")
+    tables = [table(talk, "day1/talk.srt,5,20,"), second, second]
+    found = find_tasks([*tables, talk.parent], SourceOptions())
+    assert [task.name for task in found] == [
+        *("day1/talk.srt.5-20", "day1/talk.srt.20-30", "last", "talk.srt")
+    ]
+    # The first that has a part decides on its name.
+    again = second_table(talk, "day1/talk.srt,5,20,mine", "other.srt,,,other")
+    found = find_tasks([table(talk, "day1/talk.srt,5,20,"), again], SourceOptions())
+    assert [task.name for task in found] == ["day1/talk.srt", "other"]
+
+
+@pytest.mark.parametrize("name", ["one", "ONE", "one/two"])
+def test_names_of_several_tables_are_not_shared(talk, name):
+    second = second_table(talk, "other.srt,,,one")
+    with pytest.raises(OptionError, match=r"would lie in .* give one of them another name"):
+        find_tasks([second, table(talk, f"day1/talk.srt,,,{name}")], SourceOptions())
 
 
 def test_names_stay_apart_whatever_else_is_called_so(talk, tmp_path):
