@@ -12,6 +12,7 @@ from affectstream.stream import exits
 from affectstream.stream.batch.output.outcome import Outcome
 from affectstream.stream.batch.output.report import print_summary, write_across
 from affectstream.stream.batch.output.resume import remaining
+from affectstream.stream.batch.output.scored_names import check_names
 from affectstream.stream.batch.output.storage import Storage
 from affectstream.stream.batch.plan.durations import durations
 from affectstream.stream.batch.plan.shard import Shard, take_shard
@@ -83,14 +84,15 @@ def score_batch(
     """Score `tasks` into `storage`, but for those that an earlier run has finished.
 
     Progress, messages and a table at the end go to `console` (stderr). Raises `OptionError` for results that
-    were made in another way, and `OutputError` if `failures.csv` cannot be written. Ctrl-C ends it early.
+    were made in another way or have another name, and `OutputError` if `failures.csv` cannot be written.
+    Ctrl-C ends it early.
     """
     console = console or stderr_console()
     began_s = time.monotonic()
+    every = tasks
     if options.shard is not None:
-        found = len(tasks)
         tasks = take_shard(tasks, durations(tasks), options.shard)
-        console.print(f"part {options.shard}: {len(tasks)} of {found} recordings")
+        console.print(f"part {options.shard}: {len(tasks)} of {len(every)} recordings")
     left = remaining(
         tasks,
         storage,
@@ -99,6 +101,7 @@ def score_batch(
         overwrite=options.overwrite,
         retry_failed=options.retry_failed,
     )
+    check_names(left.todo, every, storage)
     if left.done:
         console.print(f"{len(left.done)} of {len(tasks)} recordings are scored already")
     for name, run in left.regrouped.items():

@@ -47,8 +47,7 @@ class FolderStorage(Storage):
         for folder, folders, files in os.walk(self.folder):
             folders.sort()
             name = Path(folder).relative_to(self.folder).as_posix()
-            if RUN in files and (run := self.read_run(name)) is not None:
-                folders.clear()
+            if name != "." and RUN in files and (run := self.read_run(name)) is not None:
                 yield name, run
 
     @contextmanager

@@ -72,7 +72,7 @@ class ObjectStorage(Storage):
         with self._sending("read"):
             found = sorted(path for path in self._existing() if path.endswith(f"/{RUN}"))
         start = len(self._root.rstrip("/")) + 1
-        names = [path.removesuffix(f"/{RUN}")[start:] for path in found]
+        names = [name for path in found if (name := path.removesuffix(f"/{RUN}")[start:])]
         # One request after another takes minutes for ten thousand.
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for name, run in zip(names, pool.map(self.read_run, names), strict=True):

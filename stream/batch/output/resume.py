@@ -20,7 +20,7 @@ from affectstream.stream.batch.output.identity import (
 )
 from affectstream.stream.batch.output.outcome import Outcome
 from affectstream.stream.batch.output.storage import Storage
-from affectstream.stream.batch.plan.task import Task, hashed_name
+from affectstream.stream.batch.plan.task import Task
 from affectstream.stream.errors import OptionError
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.failure import Failure
@@ -65,8 +65,6 @@ def remaining(
     now, manifest = made_by(recognizer), recognizer.bundle.manifest
     for task in tasks:
         run = storage.read_run(task.name)
-        if run is None:
-            _check_not_renamed(task, storage)
         outcome = None if run is None else outcome_of(task.name, run)
         if run is None or outcome is None or not outcome.finished:
             found.todo.append(task)
@@ -93,34 +91,6 @@ def remaining(
             + "\nChoose --overwrite to score them again, or another --output"
         )
     return found
-
-
-def _check_not_renamed(task: Task, storage: Storage) -> None:
-    """Raise `OptionError` if the results of a recording lie under the name that it had as long as no other
-    recording had the same, or no other part of it was scored: it would be counted twice."""
-    alone = task.name.rpartition(".")[0]
-    if task.part is not None:
-        alone = task.name.removesuffix(f".{task.part}")
-    elif hashed_name(alone, task.path) != task.name:
-        return
-    if not alone or alone == task.name:
-        return
-    run = storage.read_run(alone)
-    if run is None or not is_unchanged(task.path, run.get("input")):
-        return
-    if task.part is None:
-        raise OptionError(
-            f"{storage}/{alone} holds the results of {task.path}, which is now one of several recordings of "
-            f"this name and would be scored again as {task.name}: delete that folder of results, or choose "
-            "another --output"
-        )
-    before, now = (one.get("options", {}) for one in (run, {"options": task.options.described()}))
-    if all(before.get(name) == now.get(name) for name in ("start_s", "end_s")):
-        raise OptionError(
-            f"{storage}/{alone} holds the results of this part of {task.path}, which is now one of several "
-            f"and would be scored again as {task.name}: write {alone} in its column name, delete that folder "
-            "of results, or choose another --output"
-        )
 
 
 def outcome_of(name: str, run: Mapping[str, Any]) -> Outcome | None:

@@ -25,7 +25,8 @@ class Storage(Protocol):
         ...
 
     def runs(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The name of each recording that was scored, or could not be, and its `run.json`."""
+        """The name of each recording that was scored, or could not be, and its `run.json`; also of one whose
+        results lie within those of another. Of a recording that is alone in the storage there is no name."""
         ...
 
     def replace_run(self, name: str, run: Mapping[str, Any]) -> None:
