@@ -50,6 +50,10 @@ class FolderStorage(Storage):
             if name != "." and RUN in files and (run := self.read_run(name)) is not None:
                 yield name, run
 
+    def begin(self, name: str) -> None:
+        """See `Storage`. `OutputFolder` does it once it has the folder for itself."""
+        return
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """See `Storage`."""

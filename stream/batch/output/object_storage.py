@@ -79,6 +79,11 @@ class ObjectStorage(Storage):
                 if run is not None:
                     yield name, run
 
+    def begin(self, name: str) -> None:
+        """See `Storage`. Stores with versions would mark what is not there as removed."""
+        if self.read(f"{name}/{RUN}") is not None:
+            self.remove(f"{name}/{RUN}")
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """See `Storage`."""

@@ -69,11 +69,11 @@ def _write_failures(
         if (outcome := outcome_of(name, run)) is not None
     }
     unwritten = {name: one for name, one in _unwritten(storage).items() if not forgets(name)}
-    # Another run may have scored it since.
+    # Another run may have scored it since, or while this one waited for its folder.
     found = unwritten | found
     for outcome in outcomes:
         name = _shown(outcome.name)
-        if name not in found or _is_unwritten(outcome):
+        if name not in found or (_is_unwritten(outcome) and not found[name].finished):
             found[name] = outcome
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")

@@ -33,6 +33,11 @@ class Storage(Protocol):
         """Write `run.json` of a finished recording anew, whole or not at all. Raises `OutputError`."""
         self.write(f"{name}/{RUN}", run_json(run))
 
+    def begin(self, name: str) -> None:
+        """Take back what `run.json` says of a recording that is scored anew: from then on a finished one is of
+        this run or of another that goes on. Raises `OutputError`."""
+        ...
+
     def scratch(self) -> AbstractContextManager[Path]:
         """A context with the folder in which to score one recording; see `publish`."""
         ...

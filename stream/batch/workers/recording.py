@@ -68,14 +68,15 @@ def score_recording(
     replace, and `ranges` is the number of processes for a long recording. Raises `KeyboardInterrupt` after
     keeping the results so far in a folder, marked as incomplete.
     """
-    with storage.scratch() as place:
-        outcome = _score_into(recognizer, task, place, formats, observer, inputs, ranges)
-        if outcome.failure is not None and outcome.failure.kind == "output":
-            return _by_another_run(recognizer, task, storage) or outcome
-        try:
+    try:
+        storage.begin(task.name)
+        with storage.scratch() as place:
+            outcome = _score_into(recognizer, task, place, formats, observer, inputs, ranges)
+            if outcome.failure is not None and outcome.failure.kind == "output":
+                return _by_another_run(recognizer, task, storage) or outcome
             storage.publish(place, task.name)
-        except OutputError as error:
-            return Outcome(task.name, "failed", Failure("output", str(error)))
+    except OutputError as error:
+        return Outcome(task.name, "failed", Failure("output", str(error)))
     return outcome
 
 

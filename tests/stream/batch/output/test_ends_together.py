@@ -12,6 +12,7 @@ import pytest
 from affectstream.stream.batch.output.outcome import Outcome
 from affectstream.stream.batch.output.report import write_across
 from affectstream.stream.batch.output.storage import FolderStorage, ObjectStorage
+from affectstream.stream.batch.workers import recording
 from affectstream.stream.offline.failure import Failure
 from affectstream.stream.summary.files import SUMMARY_FILES
 from tests.support.command import run_command
@@ -79,6 +80,30 @@ def test_what_another_run_could_not_write_stays_listed_until_it_is_scored(talks,
     assert "day1/two.srt,failed,output,No space left on device" in listed
     assert run_command("score", talks, "-o", tmp_path / "out", "-f", "jsonl", "--workers", 1) == 0
     assert (tmp_path / "out/failures.csv").read_text() == "recording,status,kind,reason\n"
+
+
+def test_what_another_run_has_finished_meanwhile_is_not_listed(talks, tmp_path):
+    storage = FolderStorage(tmp_path / "out")
+    line = ("score", talks / "one.srt", "-o", tmp_path / "out", "-f", "jsonl", "--workers", 1)
+    assert run_command(*line) == 0
+    locked = Failure("output", "one.srt is being written by another process")
+    write_across(storage, [Outcome("one.srt", "failed", locked)])
+    assert (tmp_path / "out/failures.csv").read_text() == "recording,status,kind,reason\n"
+    run = json.loads((tmp_path / "out/one.srt/run.json").read_text())
+    stopped = {"status": "incomplete", "failure": {"kind": "interrupted", "reason": "stopped"}}
+    storage.replace_run("one.srt", run | stopped)
+    write_across(storage, [Outcome("one.srt", "failed", locked)])
+    assert "one.srt,failed,output,one.srt is being" in (tmp_path / "out/failures.csv").read_text()
+
+
+def test_old_results_on_a_store_hide_no_failure(talks, memory, monkeypatch):
+    line = ("score", talks / "one.srt", "-o", memory, "-f", "jsonl", "--workers", 1)
+    assert run_command(*line) == 0
+    full = Outcome("one.srt", "failed", Failure("output", "No space left on device"))
+    monkeypatch.setattr(recording, "_score_into", lambda *given: full)
+    assert run_command(*line, "--end", "1", "--overwrite") == 4
+    listed = (ObjectStorage(memory).read("failures.csv") or b"").decode()
+    assert "one.srt,failed,output,No space left on device" in listed
 
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
