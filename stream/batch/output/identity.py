@@ -35,10 +35,14 @@ def made_by(recognizer: LoadedBundle) -> dict[str, str]:
     }
 
 
-def options_hash(options: SourceOptions) -> str:
-    """A hash of all options that decide on results; that of a transcript is its name."""
+def options_hash(options: SourceOptions, described: Mapping[str, Any] | None = None) -> str:
+    """A hash of all options that decide on results; that of a transcript is its name.
+
+    With `described`, of the options that a `run.json` states, with the metadata of the speakers and
+    `max_pixels` of `options`: it does not state the former, nor, of an older version, the latter.
+    """
     full = {
-        **options.described(),
+        **(options.described() if described is None else described),
         "metadata": options.metadata,
         "max_pixels": options.max_pixels,
     }

@@ -24,7 +24,7 @@ from affectstream.stream.batch.plan.task import Task
 from affectstream.stream.errors import OptionError
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.failure import Failure
-from affectstream.stream.options import valid_name
+from affectstream.stream.options import SourceOptions, valid_name
 from affectstream.stream.sinks import Format
 
 _MAX_SHOWN = 5
@@ -140,7 +140,7 @@ def _difference(
         old = run["bundle"]
         return f"bundle {old['name']} {old['version']}, now {manifest.name} {manifest.version}"
     if before.get("options") != options_hash(task.options):
-        return _option_difference(run.get("options", {}), task.options.described())
+        return _option_difference(run, task.options)
     missing = [name for name in formats if name not in run.get("formats", ())]
     if missing and run["status"] != "failed":
         every = ",".join((*run.get("formats", ()), *missing))
@@ -148,11 +148,15 @@ def _difference(
     return None
 
 
-def _option_difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    plain = msgspec.json.decode(msgspec.json.encode(now))
+def _option_difference(run: Mapping[str, Any], options: SourceOptions) -> str:
+    before: Mapping[str, Any] = run.get("options", {})
+    plain = msgspec.json.decode(msgspec.json.encode(options.described()))
+    names = {*before, *plain}
+    if options_hash(options, before) == run["made_with"]["options"]:
+        names -= {"metadata", "max_pixels"}  # unchanged; older versions did not state them
     changed = [
         f"{name} {before.get(name, 'default')}, now {plain.get(name, 'default')}"
-        for name in sorted({*before, *plain})
+        for name in sorted(names)
         if before.get(name) != plain.get(name)
     ]
     return "; ".join(changed) or "other metadata of the speakers"

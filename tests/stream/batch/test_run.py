@@ -221,6 +221,24 @@ def test_results_made_in_another_way_are_refused_with_the_choice(talks, tmp_path
     assert contents(output) != before
 
 
+def test_options_that_older_results_do_not_state_are_not_named_as_changed(talks, tmp_path, capsys):
+    (tmp_path / "spk.json").write_text('{"recording": {"age": 34}}')
+    output = tmp_path / "out"
+    line = ("score", talks / "one.srt", "-o", output, "--workers", 1, "--metadata")
+    assert run_command(*line, tmp_path / "spk.json") == 0
+    document = output / "one.srt/run.json"
+    run = json.loads(document.read_text())
+    del run["options"]["metadata"]
+    document.write_text(json.dumps(run))
+    assert run_command(*line, tmp_path / "spk.json") == 0
+    assert run_command(*line, tmp_path / "spk.json", "--end", "1") == 2
+    assert "one.srt: end_s default, now 1.0\nChoose" in capsys.readouterr().err
+    (tmp_path / "other.json").write_text('{"recording": {"age": 50}}')
+    assert run_command(*line, tmp_path / "other.json", "--end", "1") == 2
+    err = capsys.readouterr().err
+    assert "one.srt: end_s default, now 1.0; metadata default, now other.json" in err
+
+
 def test_a_process_that_dies_takes_no_other_recording_with_it(talks, tmp_path, capfd, monkeypatch):
     """A decoder that crashes: the recording is tried twice, and listed."""
     bad = tmp_path / "site/sitecustomize.py"
