@@ -28,7 +28,6 @@ from affectstream.train.agreement.outcome import (
 )
 from affectstream.train.agreement.pairs import Pair, T, check_persons, match_persons, recordings
 from affectstream.train.annotations.annotations import Annotations, Coding, Rating, Stretch
-from affectstream.train.annotations.names import name_among
 from affectstream.train.errors import DataError
 from affectstream.train.statistics import Array, Groups, Interval, Metrics, bootstrap
 
@@ -62,10 +61,10 @@ def agree(
     for a, b in matched:
         for kind in a.kinds:
             codings.setdefault(kind, []).extend(
-                match_persons(a.recording, _of(a.codings, kind), _of(b.codings, kind), persons)
+                match_persons(a, _of(a.codings, kind), _of(b.codings, kind), persons)
             )
             ratings.setdefault(kind, []).extend(
-                match_persons(a.recording, _of(a.ratings, kind), _of(b.ratings, kind), persons)
+                match_persons(a, _of(a.ratings, kind), _of(b.ratings, kind), persons)
             )
     of_codings = [_compare_codings(k, pairs, settings) for k, pairs in codings.items() if pairs]
     of_ratings = [_compare_ratings(k, pairs, settings) for k, pairs in ratings.items() if pairs]
@@ -115,7 +114,7 @@ def _left(
 ) -> tuple[str, ...]:
     """The recordings of a side that the other lacks, the kinds that were not compared, and of those that were
     the people without a partner: whose codings and ratings are not among the ids of the `paired`."""
-    known = {one.recording for one in matched}
+    known = {one.path for one in matched}
     kinds = {kind for one in matched for kind in one.kinds}
     alone = [
         f"{one.person or 'nobody named'} in {each.recording} ({one.kind})"
@@ -124,9 +123,7 @@ def _left(
         if one.kind in compared and id(one) not in paired
     ]
     return (
-        *sorted(
-            f"recording {one.recording}" for one in side if name_among(one.recording, known) is None
-        ),
+        *sorted(f"recording {one.recording}" for one in side if one.path not in known),
         *sorted(kinds - compared),
         *sorted(alone),
     )
@@ -195,7 +192,7 @@ def _compare_codings(
     used = np.unique([first, second])  # no row for a label that never meets a verdict
     labels = tuple(every[number] for number in used)
     first, second = np.searchsorted(used, first), np.searchsorted(used, second)
-    groups = _groups([(one.pair.recording, one.times[one.both]) for one in sampled])
+    groups = _groups([(one.pair.whole, one.times[one.both]) for one in sampled])
     metrics = partial(coefficients.of_codes, count=len(labels))
     reach = round(settings.tolerance / settings.step)
     tolerant = _tolerant_table(sampled, len(every), reach)
@@ -206,7 +203,7 @@ def _compare_codings(
     seconds = len(first) * settings.step
     return CodingAgreement(
         kind=kind,
-        recordings=len({one.pair.recording for one in sampled}),
+        recordings=len({one.pair.whole for one in sampled}),
         seconds=seconds,
         coverage=(float(given[0] / either), float(given[1] / either)),
         given=(float(given[0] * settings.step), float(given[1] * settings.step)),
@@ -337,14 +334,14 @@ def _compare_ratings(
         a, b = pair.first.at(times), pair.second.at(times - settings.offset)
         both = np.isfinite(a) & np.isfinite(b)
         columns.append((a[both], b[both]))
-        moments.append((pair.recording, times[both]))
+        moments.append((pair.whole, times[both]))
     first, second = (np.concatenate(side) for side in zip(*columns, strict=True))
     if not len(first):
         return None
     groups = _groups(moments)
     return RatingAgreement(
         kind,
-        len({pair.recording for pair in pairs}),
+        len({pair.whole for pair in pairs}),
         len(first) * settings.step,
         _intervals(coefficients.of_ratings, first, second, groups),
         "" if groups is None else groups.by,

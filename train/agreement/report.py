@@ -131,13 +131,13 @@ def _pictures(
             ours, theirs = ([c for c in side.codings if c.kind == one.kind] for side in (a, b))
             drawn += [
                 (one.kind, pair.first.person, partial(_draw, pair=pair, one=one, found=found))
-                for pair in match_persons(a.recording, ours, theirs, persons)
+                for pair in match_persons(a, ours, theirs, persons)
             ]
         for rated in found.ratings:
             own, others = ([r for r in side.ratings if r.kind == rated.kind] for side in (a, b))
             drawn += [
                 (rated.kind, both.first.person, partial(_draw_ratings, pair=both, found=found))
-                for both in match_persons(a.recording, own, others, persons)
+                for both in match_persons(a, own, others, persons)
             ]
         for kind, person, draw in drawn:
             figure = Figure(figsize=(12, 2.6), layout="constrained")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -112,6 +112,29 @@ def rating(
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a recording that results are of. Its times are on the clock of the whole recording."""
+
+    recording: str
+    """Name of the whole recording."""
+    start: float
+    """In seconds."""
+    end: float
+    """In seconds; inf: up to the end of the recording."""
+    source: str = field(compare=False)
+    """The path of the recording, which is another one on another machine."""
+
+    def cut(self, coding: Coding) -> Coding:
+        """`coding` of the whole recording, within this part."""
+        cut = (
+            Stretch(max(one.start, self.start), min(one.end, self.end), one.label)
+            for one in coding.stretches
+            if one.end > self.start and one.start < self.end
+        )
+        return replace(coding, stretches=tuple(cut))
+
+
+@dataclass(frozen=True, slots=True)
 class Annotations:
     """Everything that one file, or one folder of results, says of one recording."""
 
@@ -123,6 +146,13 @@ class Annotations:
     tiers: tuple[str, ...] = ()
     """Names of all tiers of the file, or of a table's persons and kinds, also of those that were left out or
     hold nothing to read."""
+    part: Part | None = None
+    """Of results of a part of a recording."""
+
+    @property
+    def whole(self) -> str:
+        """Name of the whole recording."""
+        return self.recording if self.part is None else self.part.recording
 
     @property
     def kinds(self) -> list[str]:

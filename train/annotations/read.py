@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from affectstream.stream.errors import OptionError
+from affectstream.stream.results.scored import EVENTS, READINGS
 from affectstream.train.annotations.annotations import Annotations
 from affectstream.train.annotations.names import SUFFIXES, recording_name
-from affectstream.train.annotations.results import EVENTS, READINGS, read_results
+from affectstream.train.annotations.results import read_results
 from affectstream.train.annotations.tables import read_table
 from affectstream.train.data.imotions_export import find_layout
 from affectstream.train.errors import DataError, DataMissing

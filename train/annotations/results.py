@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from affectstream.stream.events import Attention, Emotion, parse_event
-from affectstream.train.annotations.annotations import Annotations, Coding, Stretch, rating
+from affectstream.stream.results.scored import EVENTS, READINGS, RUN
+from affectstream.train.annotations.annotations import Annotations, Coding, Part, Stretch, rating
+from affectstream.train.annotations.names import recording_name
 from affectstream.train.errors import DataError
 
-READINGS, EVENTS = "readings.parquet", "events.jsonl"
 QUANTITIES = ("valence", "arousal", "engagement")
 SCORE = "attention score"
 Row = Mapping[str, Any]
 
 
+class _Options(msgspec.Struct, frozen=True):
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+class _Run(msgspec.Struct):
+    """What is read of `run.json`."""
+
+    source: str
+    options: _Options = _Options()
+
+
 def read_results(path: Path, recording: str) -> Annotations:
-    """Read a table of readings, or events as JSON Lines. A hop without a label is no verdict.
+    """Read a table of readings, or events as JSON Lines, and beside them in `run.json` whether they are of a
+    part of a recording. A hop without a label is no verdict.
 
     Raises `DataError` for another file.
     """
@@ -39,7 +55,23 @@ def read_results(path: Path, recording: str) -> Annotations:
             points = [(row["t_start"], row[key]) for row in own if row.get(key) is not None]
             if points:
                 ratings.append(rating(person, kind, *zip(*points, strict=True)))
-    return Annotations(path, recording, tuple(codings), tuple(ratings))
+    part = _part(path.parent / RUN) if path.name in (READINGS, EVENTS) else None
+    return Annotations(path, recording, tuple(codings), tuple(ratings), part=part)
+
+
+def _part(path: Path) -> Part | None:
+    """The part of a recording that a `run.json` tells of; None of a whole one, and without the file."""
+    if not path.is_file():
+        return None
+    try:
+        run = msgspec.json.decode(path.read_bytes(), type=_Run)
+    except (msgspec.MsgspecError, OSError) as error:
+        raise DataError(f"{path} cannot be read ({error}): score the recording again") from error
+    start, end = run.options.start_s or 0.0, run.options.end_s
+    if not start and end is None:
+        return None
+    name = recording_name(Path(run.source))
+    return Part(name, start, math.inf if end is None else end, run.source)
 
 
 def _stretches(rows: list[Row], key: str) -> list[Stretch]:

@@ -107,7 +107,10 @@ def teach(
     skip = settings.skip_tiers
     sides = [one for path in _listed(annotations) for one in read(Path(path), KIND, skip)]
     check_skipped(skip, sides)
-    files = [task.path for task in find_tasks(_listed(recordings), settings.options)]
+    tasks = find_tasks(_listed(recordings), settings.options)
+    files = list(
+        dict.fromkeys(task.path for task in tasks)
+    )  # a table may name several parts of one
     if missing := [path for path in files if not path.exists()]:
         raise SourceError(f"{missing[0]}: no such file")
     with Recognizer.open(bundle, device=settings.device, threads=settings.threads) as recognizer:

@@ -34,8 +34,8 @@ class Storage(Protocol):
         self.write(f"{name}/{RUN}", run_json(run))
 
     def begin(self, name: str) -> None:
-        """Take back what `run.json` says of a recording that is scored anew: a finished one that is there later
-        is of this run, or of another that goes on. Raises `OutputError`."""
+        """Take back what `run.json` says of a recording that is scored anew: a finished one that is there
+        later is of this run, or of another that goes on. Raises `OutputError`."""
         ...
 
     def scratch(self) -> AbstractContextManager[Path]:

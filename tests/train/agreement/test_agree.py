@@ -5,6 +5,8 @@ import json
 import math
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from affectstream.stream import exits
@@ -28,7 +30,7 @@ from tests.support.imotions_exports import EMOTIONS
 
 def side(tmp_path, *stretches, person=None, recording="talk", kind="emotion"):
     coding = Coding.of(person, kind, [Stretch(*each) for each in stretches], tmp_path)
-    return Annotations(tmp_path, recording, (coding,))
+    return Annotations(tmp_path / recording, recording, (coding,))
 
 
 def test_alpha_of_the_example_that_krippendorff_computes_by_hand():
@@ -216,6 +218,79 @@ def test_coders_may_stand_behind_a_dot(tmp_path, first, second, compared):
             agree(*sides)
         return
     assert {one.recording for one, _ in recordings(*sides)} == compared
+
+
+def part_of(tmp_path, name, start, end, *stretches, source="talk.mp4"):
+    """The folder of results of a part, as `score` writes it."""
+    folder = tmp_path / "results" / name
+    folder.mkdir(parents=True)
+    rows = [
+        {"track": 1, "t_start": float(t), "t_end": t + 1.0, "label": label}
+        for first, last, label in stretches or [(0, 1, None)]
+        for t in range(first, last)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "readings.parquet")
+    options = {"start_s": start, "end_s": end}
+    stated = {key: value for key, value in options.items() if value is not None}
+    run = {"source": str(tmp_path / source), "options": stated, "status": "complete"}
+    (folder / "run.json").write_text(json.dumps(run))
+    return tmp_path / "results"
+
+
+def test_parts_are_compared_with_what_was_coded_of_the_whole(tmp_path):
+    part_of(tmp_path, "talk.mp4.0-4", None, 4.0, (0, 4, "joy"))
+    results = part_of(tmp_path, "last", 10.0, None, (10, 12, "joy"), (12, 14, "fear"))
+    whole = side(tmp_path, (0, 11, "joy"), (11, 30, "fear"))
+    for sides, at in (((read(results), [whole]), 0), (([whole], read(results)), 1)):
+        found = agree(*sides)
+        assert found.left == ((), ())
+        (coding,) = found.codings
+        assert (coding.recordings, coding.seconds) == (1, pytest.approx(8.0))
+        assert coding.given[at] == pytest.approx(8.0)
+        assert coding.given[1 - at] == pytest.approx(4.0 + 20.0)  # not from 4 to 10 s
+        assert [(one.recording, one.start, one.end) for one in coding.disagreements] == [
+            ("last", pytest.approx(11.0), pytest.approx(12.0))
+        ]
+        assert set(coding.by_recording) == {"talk.mp4.0-4", "last"}
+    # So is a part alone, and one that is called as the recording.
+    alone = agree(read(results / "talk.mp4.0-4"), [whole]).codings[0]
+    assert alone.coverage == (1.0, 1.0) and alone.onsets.f1 == 1.0
+
+
+def test_scored_parts_are_compared_on_the_clock_of_their_recording(tmp_path, capsys):
+    cues = (f"{n}\n00:00:0{n},000 --> 00:00:0{n},900\nI am so happy!\n" for n in range(1, 9))
+    (tmp_path / "talk.srt").write_text("\n".join(cues))
+    table = tmp_path / "parts.csv"
+    table.write_text("path,start,end,name\ntalk.srt,0,4,\ntalk.srt,4,8,second\n")
+    assert run_command("score", table, "-o", tmp_path / "results", "--workers", 1) == 0
+    (tmp_path / "coded").mkdir()
+    (tmp_path / "coded/talk.csv").write_text("start,end,label\n0,20,joy\n")
+    (first, one), (second, _) = recordings(read(tmp_path / "results"), read(tmp_path / "coded"))
+    assert [first.recording, second.recording] == ["second", "talk.srt.0-4"]
+    assert first.codings[0].stretches[0].start >= 4.0
+    assert one.codings[0].stretches == (Stretch(4.0, 8.0, "joy"),)
+    assert run_command("agree", tmp_path / "results", tmp_path / "coded") == exits.DONE
+    assert "recording talk" not in capsys.readouterr().out  # as not compared
+
+
+def test_parts_of_two_runs_are_matched_whatever_they_are_called(tmp_path):
+    for run, names in (("a", ("talk.mp4.0-4", "talk.mp4.4-8")), ("b", ("one", "two"))):
+        for name, start in zip(names, (0, 4), strict=True):
+            stretch = (start, start + 4, "joy")
+            part_of(tmp_path / run, name, float(start), start + 4.0, stretch)
+    found = agree(read(tmp_path / "a/results"), read(tmp_path / "b/results"))
+    assert found.left == ((), ())
+    assert found.codings[0].recordings == 1 and found.codings[0].seconds == pytest.approx(8.0)
+
+
+def test_parts_that_may_be_of_several_recordings_are_refused(tmp_path):
+    part_of(tmp_path, "one", None, 4.0, (0, 4, "joy"), source="day1/talk.mp4")
+    results = part_of(tmp_path, "two", None, 4.0, (0, 4, "joy"), source="day2/talk.mp4")
+    with pytest.raises(DataError, match=r"may be of .*day1/talk.mp4 or of .*day2/talk.mp4"):
+        agree(read(results), [side(tmp_path, (0, 4, "joy"))])
+    coders = [side(tmp_path, (0, 4, "joy"), recording=f"talk.{name}") for name in ("ann", "ben")]
+    with pytest.raises(DataError, match=r"one.* is a part of 'talk', of which the other side has"):
+        agree(coders, read(results / "one") + [side(tmp_path, recording="other")])
 
 
 def test_the_export_at_hand_against_parts_of_itself(data_root, tmp_path):

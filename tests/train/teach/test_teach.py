@@ -310,6 +310,15 @@ def test_what_does_not_fit_is_refused_with_the_reason(
     refused(error, match, bundle, tmp_path, rows, **settings)
 
 
+def test_a_recording_with_several_parts_in_a_table_is_one_recording(bundle, archive, tmp_path):
+    coding(tmp_path / "talk0.csv", ["joy"])
+    table = archive / "rec/parts.csv"
+    table.write_text("path,start,end\ntalk0.flac,0,4\ntalk0.flac,4,8\n")
+    with pytest.raises(DataError, match="everything is coded as 'joy'"):
+        teach(table, tmp_path / "talk0.csv", tmp_path / "mine", bundle=bundle)
+    table.unlink()
+
+
 def test_a_folder_of_something_else_is_refused_before_anything_is_scored(bundle, archive, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     lines = []

@@ -88,11 +88,17 @@ def match(
     """The recordings that have annotations, with the people in them.
 
     `reviewed` are the seconds that a person has reviewed: stretches outside are left out. Raises `DataError`
-    if nothing matches, or names are ambiguous.
+    if nothing matches, names are ambiguous, or annotations are results of a part of a recording.
     """
     files = _by_name(recordings)
     found: list[CodedRecording] = []
     for one in annotations:
+        if one.part is not None:
+            raise DataError(
+                f"{one.path}: results of a part of {one.part.source}, whose tracks have other numbers than "
+                "in the whole recording, which is scored here: expected what was coded of the whole "
+                f"recording, in one file such as {one.whole}.csv"
+            )
         name = name_among(one.recording, files)
         if name is None and len(recordings) == len(annotations) == 1:
             name = next(iter(files))

@@ -1,11 +1,12 @@
 """Which recording an annotation belongs to, and which person in it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.annotations.annotations import Annotations, Coding, Stretch
+from affectstream.train.annotations.annotations import Annotations, Coding, Part, Stretch
 from affectstream.train.errors import DataError
 from affectstream.train.teach.data.coded import People, match, read_people
 
@@ -75,3 +76,9 @@ def test_what_belongs_to_nothing_is_an_error():
         match([Path("x/a.mp4"), Path("y/a.mp4")], [coded("a", None)], People(), ALL)
     with pytest.raises(OptionError, match="which track 'Ann' is"):
         match(files, [coded("a", "Ann", "Ben")], People(), ALL)
+
+
+def test_results_of_a_part_number_other_tracks():
+    part = replace(coded("talk.mp4.5-9", "1"), part=Part("talk", 5.0, 9.0, "rec/talk.mp4"))
+    with pytest.raises(DataError, match=r"results of a part of rec/talk.mp4.* such as talk\.csv"):
+        match([Path("rec/talk.mp4")], [part], People(), ALL)
