@@ -290,7 +290,7 @@ def test_parts_that_may_be_of_several_recordings_are_refused(tmp_path):
         agree(read(results), [side(tmp_path, (0, 4, "joy"))])
     coders = [side(tmp_path, (0, 4, "joy"), recording=f"talk.{name}") for name in ("ann", "ben")]
     with pytest.raises(DataError, match=r"one.* is a part of 'talk', of which the other side has"):
-        agree(coders, read(results / "one") + [side(tmp_path, recording="other")])
+        agree(coders, [*read(results / "one"), side(tmp_path, recording="other")])
 
 
 def test_the_export_at_hand_against_parts_of_itself(data_root, tmp_path):
