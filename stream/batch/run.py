@@ -132,7 +132,10 @@ def score_batch(
             progress.advance(task.name, media_s)
 
         try:
-            for outcome in _outcomes(recognizer, longest_first, storage, options, advance, warn):
+            started = _outcomes(
+                recognizer, longest_first, len(tasks), storage, options, advance, warn
+            )
+            for outcome in started:
                 outcomes.append(outcome)
                 progress.finish(outcome.name, outcome.media_s)
                 if outcome.status == "failed" and outcome.failure is not None:
@@ -171,12 +174,17 @@ class _Observer:
 def _outcomes(
     recognizer: LoadedBundle,
     longest_first: Sequence[tuple[Task, float]],
+    recordings: int,
     storage: Storage,
     options: BatchOptions,
     advance: Callable[[Task, float], None],
     warn: Callable[[str], None],
 ) -> Iterator[Outcome]:
-    """Score the recordings, with their seconds of media, here if one process is enough, else in several."""
+    """Score what is left, with the seconds of media, here if one process is enough, else in several.
+
+    The threads of each follow from all `recordings`, so that a run that goes on has those of one that was not
+    disturbed.
+    """
     if not longest_first:
         return
     tasks = [task for task, _ in longest_first]
@@ -184,7 +192,8 @@ def _outcomes(
     chosen = options.workers is not None
     processes = options.workers or worker_count(recognizer.bundle, recognizer.choice.device)
     workers, ranges = share_out(processes, len(tasks), chosen=chosen)
-    if workers == 1 and options.cluster is None:
+    threads = min(recognizer.threads, max(1, cores() // min(processes, recordings)))
+    if workers == 1 and threads == recognizer.threads and options.cluster is None:
         for task in tasks:
             observer = _Observer(task, advance, warn)
             yield score_recording(
@@ -194,9 +203,7 @@ def _outcomes(
     settings = Settings(
         bundle=recognizer.bundle.folder,
         choice=recognizer.choice,
-        threads=1
-        if options.cluster is not None
-        else min(recognizer.threads, max(1, cores() // workers)),
+        threads=threads if options.cluster is None else 1,
         ranges=ranges,
         output=str(storage),
         formats=options.formats,

@@ -92,6 +92,22 @@ def test_the_same_command_scores_nothing_again(damaged, tmp_path, capsys):
     assert "5 of 5 recordings are scored already" in capsys.readouterr().err
 
 
+def test_a_recording_that_is_left_alone_gets_the_threads_that_it_had_among_others(
+    talks, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("affectstream.stream.batch.run.cores", lambda: 2)
+    output = tmp_path / "out"
+
+    def threads():
+        assert run_command("score", talks, "-o", output, "--workers", 2, "--threads", 2) == 0
+        runs = output.rglob("run.json")
+        return {path.parent: json.loads(path.read_text())["threads"] for path in runs}
+
+    undisturbed = threads()
+    shutil.rmtree(next(iter(undisturbed)))
+    assert threads() == undisturbed
+
+
 def test_only_damaged_recordings_are_retried_if_asked(damaged, tmp_path):
     output = tmp_path / "out"
     line = ("score", damaged, "-o", output, "--workers", 1)
