@@ -338,14 +338,17 @@ def test_face_detectors():
 
 
 def test_batch():
-    found = result("batch")
+    found = result("batch", "xeon_2core")
     one, two = found["runs"]
     shown = table("docs/guides/batch.md", "| 200 recordings")
     assert found["recordings"] == 200 and found["damaged"] == 12 and found["listed"] == 11
     assert found["same_results"] and found["shards_same_results"]
-    kills = result("batch_kills")
+    kills = result("batch_kills", "xeon_2core")
     assert kills["recordings"] == 200 and kills["damaged"] == 12 and kills["kills"] == 40
-    assert kills["resumed_same_results"] and kills["rescored"] == 0
+    assert kills["resumed_same_results"] and kills["rescored"] == 0 and not kills["differing"]
+    node = found["killed_node"]
+    assert (node["finished_before"], node["recordings"]) == (64, 212)
+    assert (node["lost"], node["scored_twice"], node["differing"]) == (0, 0, [])
     agree(
         shown["seconds of media for a second of processor time"],
         [run["media_s"] / run["cpu_s"] for run in (one, two)],

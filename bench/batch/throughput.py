@@ -29,6 +29,7 @@ from affectstream.bench.batch.outputs import contents
 from affectstream.bench.engines.feeds import Calls, record_calls
 from affectstream.bench.machine import describe
 from affectstream.bench.score.throughput import Cost, cost_of, count_pictures
+from affectstream.engines.bundle.folder import POCKET, read_manifest
 from affectstream.engines.errors import UsageError
 from affectstream.stream import exits
 from affectstream.stream.errors import SourceError
@@ -70,8 +71,10 @@ def main(
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         write_corpus(sources, scratch / "recordings", count)
+        manifest = read_manifest(POCKET)
         found: dict[str, object] = {
             "bench": "batch",
+            "bundle": f"{manifest.name} {manifest.version}",
             "recordings": count,
             "damaged": len(DAMAGE),
         }
