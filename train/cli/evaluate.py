@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 def evaluate(
     data: Data,
+    evaluated: Annotated[
+        str | None,
+        typer.Argument(metavar="BUNDLE", help="The same as --bundle.", show_default=False),
+    ] = None,
     bundle: Bundle = "pocket",
     split: Annotated[
         str, typer.Option(help="Split of a prepared data set: train, valid or test.")
@@ -47,7 +51,7 @@ def evaluate(
     It measures every task, by class, and each set of modalities alone; with --output also where it fails and
     what it costs.
 
-    Example: [bold]affectstream train evaluate --data prepared/fer2013 --split valid -o out[/bold]
+    Example: [bold]affectstream train evaluate pocket --data prepared/fer2013 --split valid -o out[/bold]
     """
     from affectstream.engines.bundle.bundle import Bundle
     from affectstream.stream.errors import OptionError
@@ -60,9 +64,11 @@ def evaluate(
     if output is None and (media or curve is not None):
         option = "--media shows the worst cases" if media else "--curve shows the learning curve"
         raise OptionError(f"{option} in the report: give --output too")
+    if evaluated is not None and bundle not in ("pocket", evaluated):
+        raise OptionError(f"{evaluated} and --bundle {bundle} are two bundles: give one")
     learned = None if curve is None else read_curve(curve)
     warn_of_training_samples(split)
-    with Bundle.open(bundle) as opened:
+    with Bundle.open(evaluated or bundle) as opened:
         found = measure_bundle(opened, data, split)
         if remark := taught_samples_of(opened.folder, data, split).remark(opened.manifest.name):
             print(remark, file=sys.stderr)

@@ -384,7 +384,7 @@ def test_a_taught_bundle_says_what_cannot_be_known(trained, capsys, tmp_path):
     (out / TAUGHT).write_text('{"lesson": {"recordings": 6}}')
     capsys.readouterr()
     on = ("--data", data, "--split", "valid")
-    assert run_command("train", "evaluate", "--bundle", out, *on, "--output", found) == exits.DONE
+    assert run_command("train", "evaluate", out, *on, "--output", found) == exits.DONE
     said = " ".join(capsys.readouterr().err.split())
     assert "taught with 6 coded recordings, and it is not known whether these samples are" in said
     assert "16 of 16 samples do not say from which files they were cut" in said
