@@ -328,6 +328,12 @@ def test_corpora_that_were_left_out():
         agree(cells, [*counts, *uar, 100 * row["earlier"]["uar"]["value"]])
 
 
+def test_two_hours_are_the_same_in_one_process_and_in_ranges():
+    one, two = (result(f"memory_two_{kind}", "xeon_2core") for kind in ("hours", "processes"))
+    assert (one["workers"], two["workers"]) == (1, 2)
+    assert one["events_sha256"] == two["events_sha256"]
+
+
 def test_face_detectors():
     rows = table("docs/reference/recipes.md", "| detector | upright | 90 |")
     found = result("detector")["detectors"]
