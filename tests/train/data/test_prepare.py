@@ -555,19 +555,25 @@ def test_two_runs_give_the_same_bytes(run, fer, tmp_path):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 
 
+def interrupt(config, path, output, **options):
+    """Prepare until three jobs are done."""
+
+    def stop(done, jobs, samples):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(config, path, output, on_progress=stop, **options)
+
+
 @pytest.mark.parametrize("shard_bytes", [1, 1 << 30])
 def test_an_interrupted_run_goes_on_where_it_stopped(talk, shard_bytes):
     folder, rows = talk
     path = write_table(folder / "talk.csv", rows)
     config = PrepareConfig(set="conversation", frames=2, crop="frame", size=32, split="50/50")
 
-    def stop(done, jobs, samples):
-        if done == 3:
-            raise KeyboardInterrupt
-
     whole = prepare(config, path, folder / "whole", shard_bytes=shard_bytes)
-    with pytest.raises(KeyboardInterrupt):
-        prepare(config, path, folder / "halves", shard_bytes=shard_bytes, on_progress=stop)
+    interrupt(config, path, folder / "halves", shard_bytes=shard_bytes)
     again = prepare(config, path, folder / "halves", shard_bytes=shard_bytes)
     assert again.resumed == 3
     assert again.info.content_sha256 == whole.info.content_sha256
@@ -581,12 +587,7 @@ def test_a_run_that_an_earlier_version_began_goes_on(talk):
     path = write_table(folder / "talk.csv", rows)
     config = PrepareConfig(set="conversation", frames=2, crop="frame", size=32, split="50/50")
 
-    def stop(done, jobs, samples):
-        if done == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare(config, path, folder / "halves", on_progress=stop)
+    interrupt(config, path, folder / "halves")
     shard = folder / "halves/shard-00000.parquet"
     pq.write_table(pq.read_table(shard).drop_columns(["votes", "files"]), shard)
     assert prepare(config, path, folder / "halves").resumed == 3
