@@ -240,6 +240,11 @@ class SourceOptions:
         return {name: value for name, value in found.items() if value is not None}
 
 
+def valid_text(path: Path | str) -> str:
+    """A path as UTF-8 can hold it."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
 def valid_name(path: Path) -> str:
     """The name of a file as UTF-8 can hold it."""
-    return os.fsencode(path.name).decode("utf-8", "replace")
+    return valid_text(path.name)

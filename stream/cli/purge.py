@@ -49,11 +49,11 @@ def purge(
     from rich.console import Console
 
     from affectstream.stream import exits
-    from affectstream.stream.batch.output.identity import valid_text
     from affectstream.stream.batch.output.purge import Removed
     from affectstream.stream.batch.output.purge import purge as remove
     from affectstream.stream.batch.output.storage import storage_at
     from affectstream.stream.errors import OptionError
+    from affectstream.stream.options import valid_text
 
     for place in (output, *(explanations or ())):
         local = storage_at(place).local

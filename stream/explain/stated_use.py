@@ -16,7 +16,7 @@ import msgspec
 
 from affectstream.engines.cache.digest import sha256
 from affectstream.stream.errors import OptionError
-from affectstream.stream.options import SourceOptions
+from affectstream.stream.options import SourceOptions, valid_text
 from affectstream.stream.results.origin import STATED_USE
 from affectstream.stream.results.scored import RUN
 
@@ -25,7 +25,7 @@ def recording_stated(path: Path, options: SourceOptions) -> dict[str, Any]:
     """`source`, `input` (size and SHA-256), `purpose` and `consent`, as `run.json` states them. Raises
     `OSError` for a recording that cannot be read."""
     return {
-        "source": _text(path.absolute()),
+        "source": valid_text(path.absolute()),
         "input": {"size": path.stat().st_size, "sha256": sha256(path)},
         **{name: getattr(options, name) for name in STATED_USE},
     }
@@ -72,7 +72,10 @@ def _run(folder: Path) -> Mapping[str, Any] | None:
 
 def _is_of(run: Mapping[str, Any], recording: Path) -> bool:
     """Whether a run scored `recording`, by its path or its content."""
-    if run.get("source") in (_text(recording.absolute()), _text(Path(os.path.realpath(recording)))):
+    if run.get("source") in (
+        valid_text(recording.absolute()),
+        valid_text(Path(os.path.realpath(recording))),
+    ):
         return True
     identity = run.get("input") or {}
     try:
@@ -80,7 +83,3 @@ def _is_of(run: Mapping[str, Any], recording: Path) -> bool:
         return same_size and sha256(recording) == identity.get("sha256")
     except OSError:
         return False
-
-
-def _text(path: Path) -> str:
-    return os.fsencode(path).decode("utf-8", "replace")

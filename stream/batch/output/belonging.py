@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
-from affectstream.stream.batch.output.identity import valid_text
 from affectstream.stream.batch.output.stated import Explained, content_of, explained_in, source_of
 from affectstream.stream.batch.output.storage import Storage
 from affectstream.stream.batch.output.traces import texts_of
@@ -17,7 +16,7 @@ from affectstream.stream.explain.files import DOCUMENT, is_explanation_file
 from affectstream.stream.offline.failure import TRACEBACK
 from affectstream.stream.offline.folder_lock import LOCK
 from affectstream.stream.offline.output import PARTIAL
-from affectstream.stream.options import valid_name
+from affectstream.stream.options import valid_name, valid_text
 from affectstream.stream.results.scored import RUN
 from affectstream.stream.sinks.by_format import result_names
 from affectstream.stream.words.recording import WORDS_FILE

@@ -57,11 +57,6 @@ def transcript_of(task: Task, bundle: Bundle) -> Path | None:
     return task.options.transcript or find_transcript(task.path)
 
 
-def valid_text(path: Path) -> str:
-    """A path as UTF-8 can hold it."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
 def file_identity(path: Path) -> dict[str, Any]:
     """Size, time of change and content of a file. Raises `OSError`."""
     before = path.stat()

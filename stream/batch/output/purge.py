@@ -20,13 +20,12 @@ from affectstream.stream.batch.output.belonging import (
     paths_of,
     unfinished,
 )
-from affectstream.stream.batch.output.identity import valid_text
 from affectstream.stream.batch.output.report import FAILURES, write_across
 from affectstream.stream.batch.output.stated import content_of, source_of, transcript_of
 from affectstream.stream.batch.output.storage import Storage, storage_at
 from affectstream.stream.batch.output.traces import Traces, texts_of
 from affectstream.stream.errors import OptionError, OutputError
-from affectstream.stream.options import valid_name
+from affectstream.stream.options import valid_name, valid_text
 from affectstream.stream.results.scored import RUN
 from affectstream.stream.summary.files import SUMMARY_FILES
 

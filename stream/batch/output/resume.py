@@ -16,7 +16,6 @@ from affectstream.stream.batch.output.identity import (
     made_by,
     options_hash,
     transcript_of,
-    valid_text,
 )
 from affectstream.stream.batch.output.outcome import Outcome
 from affectstream.stream.batch.output.storage import Storage
@@ -24,7 +23,7 @@ from affectstream.stream.batch.plan.task import Task
 from affectstream.stream.errors import OptionError
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.failure import Failure
-from affectstream.stream.options import SourceOptions, valid_name
+from affectstream.stream.options import SourceOptions, valid_name, valid_text
 from affectstream.stream.sinks import Format
 
 _MAX_SHOWN = 5

@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from affectstream.stream.batch.output.identity import is_unchanged, valid_text
+from affectstream.stream.batch.output.identity import is_unchanged
 from affectstream.stream.batch.output.storage import Storage
 from affectstream.stream.batch.plan.parts import folded, folders_above
 from affectstream.stream.batch.plan.task import Task, range_name
 from affectstream.stream.errors import OptionError
+from affectstream.stream.options import valid_text
 
 _MAX_SHOWN = 5
 Runs = Mapping[str, Mapping[str, Any]]
