@@ -31,7 +31,7 @@ from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.media.types import Cue
 from affectstream.stream.offline.failure import TRACEBACK, Failure, FailureKind
 from affectstream.stream.offline.folder_lock import lock_folder, unlock_folder
-from affectstream.stream.options import SourceOptions
+from affectstream.stream.options import SourceOptions, valid_text
 from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.results.origin import Origin
 from affectstream.stream.results.scored import RUN, Collector, run_json
@@ -155,7 +155,7 @@ class OutputFolder:
         bundle = self._recognizer.bundle
         now = datetime.now(UTC)
         if isinstance(source, Path):
-            source = os.fsencode(source.absolute()).decode("utf-8", "replace")
+            source = valid_text(source.absolute())
         return {
             "status": "failed"
             if ended is None

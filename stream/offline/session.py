@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,7 +20,7 @@ from affectstream.stream.media.recording import Pictures, Recording
 from affectstream.stream.media.types import Cue
 from affectstream.stream.offline.pipeline import Pipeline
 from affectstream.stream.offline.pushed_media import PushedMedia
-from affectstream.stream.options import SourceOptions
+from affectstream.stream.options import SourceOptions, valid_text
 from affectstream.stream.ranges.opening import RangeOptions, open_ranges
 from affectstream.stream.ranges.pool import RangePool
 from affectstream.stream.results.event_builder import seconds
@@ -62,7 +61,7 @@ class Session:
         how a long recording is perceived in parallel.
         """
         # A file name that is not UTF-8 cannot be written to JSON.
-        self.name = os.fsencode(media.name).decode("utf-8", "replace")
+        self.name = valid_text(media.name)
         self._options = options
         self._bundle = bundle
         self._source = (

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from affectstream.stream.annotations.media_link import relative_path
+from affectstream.stream.options import valid_name
 from affectstream.stream.overlay.portraits import portraits
 from affectstream.stream.report.content import content
 from affectstream.stream.report.explain_command import explain_arguments
@@ -98,7 +99,7 @@ def _embedded(recording: Path) -> dict[str, Any] | None:
 
 def _media(recording: Path, source: str) -> dict[str, Any]:
     kind = "audio" if _kind(recording).startswith("audio/") else "video"
-    name = os.fsencode(recording.name).decode("utf-8", "replace")
+    name = valid_name(recording)
     return {"name": name, "kind": kind, "source": source}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import msgspec
 import pyarrow as pa
 
 from affectstream.stream.errors import OutputError
+from affectstream.stream.options import valid_text
 from affectstream.stream.report.people_file import (
     PEOPLE,
     PeopleSummary,
@@ -113,7 +113,7 @@ def collect(output: Path, runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Coll
     for name, run in sorted(runs, key=lambda one: one[0]):
         folder = output / name
         failure = run.get("failure") or {}
-        shown = os.fsencode(name).decode("utf-8", "replace")
+        shown = valid_text(name)
         # No link can hold a name that is not UTF-8.
         reports = [one for one in REPORTS if shown == name and (folder / one).is_file()]
         about: Row = {
