@@ -39,6 +39,11 @@ class Compared:
 def measure(bench: Workbench) -> Report:
     """Correlation, slope and median difference of each angle, pooled over the recordings."""
     answers = bench.teacher_answers("video")
+    if "time_s" not in answers:
+        raise NotMeasured(
+            "video.npz is of an older face_mesh.py, whose times counted from the first picture: remove the"
+            " file and run the script again"
+        )
     compared = [c for clip in bench.clips() if len((c := compare(bench, clip, answers)).own)]
     if not compared:
         raise NotMeasured("no face of the recordings is in the mesh's answers")
@@ -111,7 +116,7 @@ def _pooled(angles: _Angles) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def compare(bench: Workbench, clip: Path, answers: Mapping[str, NDArray[Any]]) -> Compared:
     """The hops of `clip` in which both have the same face."""
     here = np.flatnonzero(answers["name"] == clip.name)
-    times, pose = answers["time"][here], _mesh(answers, here, bench.recognizer.bundle.has_geometry)
+    times, pose = answers["time_s"][here], _mesh(answers, here, bench.recognizer.bundle.has_geometry)
     size = answers["size"][here][:, None]
     points = answers["landmarks"][here] / size
     boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from affectstream.bench.behaviour import intervals
 from affectstream.bench.behaviour.command import main
 from affectstream.bench.behaviour.material import sounds
 from affectstream.bench.behaviour.material.media import read_sound, write_sound, write_video
-from affectstream.bench.behaviour.report import Measure, Promise
+from affectstream.bench.behaviour.report import Measure, NotMeasured, Promise
 from affectstream.bench.behaviour.section_list import SECTIONS
 from affectstream.bench.behaviour.sections import nonspeech, pose, reaction, roll, segments, speaker
 from affectstream.bench.behaviour.sections.attention import LOOKS, checked_by_eye
@@ -132,6 +133,12 @@ def test_boxes_overlap():
     row = {"left": 0.0, "top": 0.0, "right": 0.5, "bottom": 0.5}
     boxes = np.array([[0, 0, 0.5, 0.5], [0.25, 0, 0.75, 0.5], [0.6, 0.6, 1, 1]], np.float32)
     assert pose.overlap(row, boxes).tolist() == pytest.approx([1.0, 1 / 3, 0.0])
+
+
+def test_answers_with_times_of_another_clock_are_refused():
+    old = SimpleNamespace(teacher_answers=lambda name: {"time": np.zeros(3)})
+    with pytest.raises(NotMeasured, match="run the script again"):
+        pose.measure(old)
 
 
 def test_photos_are_of_people_who_are_kept_out_of_training():

@@ -1,14 +1,15 @@
 """Ask MediaPipe's face mesh for the landmarks, pose and gaze that `face_geometry` learns.
 
-MediaPipe needs NumPy 1, so this file runs by itself, in an environment with ``mediapipe==0.10.21`` (CPython
-3.9 to 3.12), and imports nothing of Affectstream:
+MediaPipe needs NumPy 1, so this file runs by itself, in an environment with ``mediapipe==0.10.21`` and ``av``
+(CPython 3.9 to 3.12), and imports nothing of Affectstream:
 
     python face_mesh.py DATA OUT
 
 DATA holds ``fer2013.zip``, ``faces_in_context.zip`` and ``video/``; OUT gets ``fer2013.npz``,
 ``faces_in_context.npz`` and ``video.npz`` (for measuring only), each with a row for each face:
 
-- ``name`` of the file, ``picture`` number, ``size`` (width, height), ``time`` in seconds (recordings);
+- ``name`` of the file, ``picture`` number, ``size`` (width, height), ``time_s`` since the recording
+  began (recordings);
 - ``landmarks`` (N, 478, 2) in pixels: x right, y down, 0 at the picture's edge;
 - ``rotation`` (N, 3, 3) and ``pose`` (N, 3) of the head: yaw, pitch, roll in degrees as the face's own crop
   shows it, 0 for a face that is turned to the camera; ``pose_frame`` likewise in the axes of a camera whose
@@ -29,6 +30,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -203,18 +205,27 @@ def recordings(folder: Path, mesh: Meshes) -> list[Row]:
     rows: list[Row] = []
     paths = sorted(p for p in folder.iterdir() if p.suffix in (".mp4", ".mov"))
     for done, path in enumerate(paths):
-        capture, number = cv2.VideoCapture(str(path)), 0
+        capture, number, start_s = cv2.VideoCapture(str(path)), 0, pictures_start_s(path)
         while (read := capture.read())[0]:
             picture = np.asarray(read[1][..., ::-1], np.uint8).copy()
             size = picture.shape[1], picture.shape[0]
-            time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            place = {"name": path.name, "picture": number, "time": time, "size": size}
+            time_s = start_s + capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            place = {"name": path.name, "picture": number, "time_s": time_s, "size": size}
             for points in mesh(picture, (0.0,)):
                 if (row := measure(points, size)) is not None:
                     rows.append({**place, **row})
             number += 1
         progress(done + 1, len(paths))
     return rows
+
+
+def pictures_start_s(path: Path) -> float:
+    """How long after the start of a recording its pictures begin: OpenCV counts from there, others from the
+    start, which may be that of the sound."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        first_s = float((stream.start_time or 0) * stream.time_base)
+        return first_s - (container.start_time or 0) / av.time_base
 
 
 def save(path: Path, rows: list[Row], **more: Any) -> None:
