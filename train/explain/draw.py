@@ -21,6 +21,8 @@ _LEAST = 0.5
 """The strongest color of a head stands for at least this far from even, so that an even head looks even."""
 MOST_FRAMES = 6
 """Of a longer window the newest are drawn."""
+FULL_COLOR = 1
+"""Per cent of the fields of a voice's map that have the strongest color, of those that are not 0."""
 
 
 def draw_maps(crops: NDArray[np.uint8], maps: NDArray[np.float64]) -> Picture:
@@ -51,6 +53,14 @@ def draw_heads(crop: NDArray[np.uint8], layers: Sequence[LayerAttention]) -> Pic
         name = _write(_gap(side, _LEFT), f"layer {number}", side // 2)
         rows += [_row([name, *heads, *blank]), _gap(_GAP, rows[0].shape[1])]
     return np.concatenate(rows[:-1])
+
+
+def color_scale(values: NDArray[np.float64]) -> float:
+    """What the strongest color of a voice's map stands for: all but `FULL_COLOR` per cent of `values` are
+    weaker. Where a network pools by the maximum, two fields can be ten times as strong as all others, which
+    would be left without color if the largest value set the scale."""
+    strong = np.abs(values[values != 0])
+    return float(np.percentile(strong, 100 - FULL_COLOR)) if strong.size else 1.0
 
 
 def beyond_even(shares: NDArray[np.float64]) -> NDArray[np.float64]:

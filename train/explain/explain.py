@@ -18,7 +18,7 @@ from affectstream.engines.cache.atomic import write_atomic
 from affectstream.stream.explain.draw import Picture, draw_spectrogram, png
 from affectstream.stream.sinks.base import writing
 from affectstream.train.explain.attention import LayerAttention, attention_of, rollout
-from affectstream.train.explain.draw import beyond_even, draw_heads, draw_maps
+from affectstream.train.explain.draw import beyond_even, color_scale, draw_heads, draw_maps
 from affectstream.train.explain.gradients import (
     PartialNetwork,
     grad_cam,
@@ -115,11 +115,11 @@ def explain_network(
         sound = sound_saliency(part, target.column)
         document["voice"] = {"layer": sound.layer, "sum": _rounded(float(sound.values.sum()))}
         maps["voice"] = sound.values
-        scale = max(1e-12, float(np.abs(sound.values).max()))
+        scale = color_scale(sound.values)
         pictures["voice"] = draw_spectrogram(sound.level * _DECIBEL, sound.values, scale)
     if trained.network.text is not None and _is_present(sample, "text"):
-        tokens = _tokens(part, trained.recipe.spec.window.tokenizer, target.column)
-        document["tokens"], maps["words"] = tokens, np.array([one["without"] for one in tokens])
+        tokens, without = _tokens(part, trained.recipe.spec.window.tokenizer, target.column)
+        document["tokens"], maps["words"] = tokens, without
     return NetworkExplanation(document, pictures, maps)
 
 
@@ -171,11 +171,14 @@ def _layer(number: int, one: LayerAttention) -> dict[str, Any]:
     }
 
 
-def _tokens(part: PartialNetwork, tokenizer: str, column: int) -> list[dict[str, Any]]:
+def _tokens(
+    part: PartialNetwork, tokenizer: str, column: int
+) -> tuple[list[dict[str, Any]], NDArray[np.float64]]:
+    """Each token for the document, and how far the output falls without it, not rounded."""
     found = token_saliency(part, column)
     words = Tokenizer.from_str(tokenizer)
     ids = part.batch["ids"][0][part.batch["tokens_mask"][0]].tolist()
-    return [
+    tokens = [
         {
             "token": words.id_to_token(number),
             "without": _rounded(float(found.without[place])),
@@ -185,6 +188,7 @@ def _tokens(part: PartialNetwork, tokenizer: str, column: int) -> list[dict[str,
         }
         for place, number in enumerate(ids)
     ]
+    return tokens, found.without
 
 
 def _rounded(value: float | None) -> float | None:

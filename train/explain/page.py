@@ -8,6 +8,7 @@ from math import nan
 from typing import Any
 
 from affectstream.stream.report.html_page import KEEP_IT
+from affectstream.train.explain.draw import FULL_COLOR
 from affectstream.train.explain.sanity import ALIKE, DRAWS
 from affectstream.train.pages import charts
 from affectstream.train.pages.charts import Bar
@@ -136,9 +137,10 @@ def _meaning(name: str, document: Mapping[str, Any]) -> str:
         )
     if document["voice"]["layer"] == "mel":
         return (
-            f"{signed} Time from left to right, low frequencies at the bottom; gray is the level. Compared "
-            "with a steady sound of the same mean spectrum: all colors together are the difference of "
-            f"{document['voice']['sum']:+.2f} in the output."
+            f"{signed} The strongest {FULL_COLOR} % have the full color. Time from left to right, low "
+            "frequencies at the bottom; gray is the level. Compared with a steady sound of the same mean "
+            f"spectrum: the values of all fields add up to the difference of {document['voice']['sum']:+.2f} "
+            "in the output."
         )
     return f"{signed} How far the output falls without each stretch of 100 ms."
 
@@ -168,7 +170,7 @@ def _sanity_card(found: Sequence[Mapping[str, Any]]) -> Html:
     if not found:
         return card(
             "Sanity check: do random weights change the map?",
-            verdict("Not checked: there is no map that is large enough."),
+            verdict("Not checked: no map is large enough, or none differs from place to place."),
             hint(remark),
         )
     same = [one["part"].replace("_", " ") for one in found if one["correlation"] >= ALIKE]

@@ -37,10 +37,13 @@ class Sanity:
 
 
 def compare_maps(learned: Maps, random: Sequence[Maps]) -> list[Sanity]:
-    """Each map of `learned` against those of the same name in each of `random`."""
+    """Each map of `learned` against those of the same name in each of `random`.
+
+    A map that is the same everywhere shows nothing, so it is not compared: it would pass with any weights.
+    """
     found = []
     for part, values in learned.items():
-        if values.size < LEAST:
+        if values.size < LEAST or np.ptp(values) == 0:
             continue
         others = [one[part] for one in random if part in one and one[part].shape == values.shape]
         if others:
@@ -50,7 +53,7 @@ def compare_maps(learned: Maps, random: Sequence[Maps]) -> list[Sanity]:
 
 
 def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """The absolute rank correlation; 0 if either is the same everywhere."""
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
+    """The absolute rank correlation; 0 if `other` is the same everywhere."""
+    if np.ptp(other) == 0:
         return 0.0
     return abs(float(spearmanr(one.ravel(), other.ravel()).statistic))

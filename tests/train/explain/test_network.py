@@ -14,12 +14,13 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 pytest.importorskip("captum", reason="explanations of networks need the 'train' extra")
 
 from affectstream.stream.errors import OptionError
+from affectstream.stream.explain.draw import draw_spectrogram
 from affectstream.train.cli import application
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
 from affectstream.train.explain import explain as explain_module
 from affectstream.train.explain.attention import LayerAttention, attention_of, rollout
-from affectstream.train.explain.draw import beyond_even, draw_heads
+from affectstream.train.explain.draw import beyond_even, color_scale, draw_heads
 from affectstream.train.explain.explain import explain_network, explain_sample
 from affectstream.train.explain.gradients import PartialNetwork, grad_cam, sound_saliency
 from affectstream.train.explain.sanity import ALIKE, compare_maps
@@ -250,6 +251,31 @@ def test_maps_are_compared_with_those_of_random_weights():
     assert same.correlation == pytest.approx(1) and not same.depends
     (flat,) = compare_maps(learned, [{"grad_cam": np.zeros((1, 9, 9))}])
     assert flat.correlation == 0
+    assert compare_maps({"words": np.zeros(9)}, [{"words": np.arange(9.0)}]) == []
+
+
+def test_two_strong_fields_leave_the_color_of_the_others():
+    """A voice's map whose largest values are ten times as large as the rest: half of it still has color."""
+    values = np.random.default_rng(0).uniform(-1, 1, (40, 184))
+    values[3, 5] = values[20, 100] = 10
+    assert 0.9 < color_scale(values) < 1
+    level = np.zeros(values.shape)
+    drawn = draw_spectrogram(level, values, color_scale(values)).astype(int)
+    below = drawn[len(drawn) // 2 :]
+    assert (np.ptp(below, axis=2) > 60).mean() > 0.3
+    assert color_scale(np.where(values > 5, values, 0)) == pytest.approx(10)
+    assert color_scale(np.zeros((2, 3))) == 1
+
+
+def test_a_small_effect_of_words_is_compared_without_rounding(network):
+    """Effects below 0.0001 are 0 in the document, but the sanity check needs their order."""
+    trained, sample = network("ngram_text")
+    trained = replace(trained, network=deepcopy(trained.network))
+    for parameter in trained.network.head.parameters():
+        parameter.mul_(1e-4)
+    found = explained((trained, sample))
+    assert {one["without"] for one in found.document["tokens"]} == {0}
+    assert np.ptp(found.maps["words"]) > 0
 
 
 def test_the_command_explains_a_checkpoint(data, tmp_path, capsys):
