@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
@@ -85,3 +86,14 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OutputError(f"cannot write {path}: {reason}") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise `OutputError` if `folder` cannot be made, or nothing be written into it; leave nothing there.
+
+    For commands that compute long before they write.
+    """
+    folder = folder.absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    with writing(folder), TemporaryDirectory(prefix=".", dir=there):
+        pass

@@ -75,12 +75,15 @@ def compare(
     Example: [bold]affectstream train compare runs/cnn runs/tiny_vit --data prepared/fer2013[/bold]
     """
     from affectstream.stream.errors import OptionError
+    from affectstream.stream.sinks.base import check_writable
     from affectstream.train.compare import comparison, recommend
     from affectstream.train.compare.candidates import check_same, open_candidates
     from affectstream.train.compare.comparison_files import PAGE, write
 
     if len(networks) < 2:
         raise OptionError(f"{networks[0]} alone cannot be compared: name two networks or more")
+    if output is not None:
+        check_writable(output)  # measuring runs and bundles may take long
     if data is not None:
         warn_of_training_samples(split)
     candidates = open_candidates(networks, data, split)

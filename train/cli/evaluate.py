@@ -55,6 +55,7 @@ def evaluate(
     """
     from affectstream.engines.bundle.bundle import Bundle
     from affectstream.stream.errors import OptionError
+    from affectstream.stream.sinks.base import check_writable
     from affectstream.train.evaluate.bundle.bundle_evaluation import evaluate_fully, part_intervals
     from affectstream.train.evaluate.bundle.bundle_metrics import measure_bundle
     from affectstream.train.evaluate.bundle.evaluation_files import PAGE, write_evaluation
@@ -66,6 +67,8 @@ def evaluate(
         raise OptionError(f"{option} in the report: give --output too")
     if evaluated is not None and bundle not in ("pocket", evaluated):
         raise OptionError(f"{evaluated} and --bundle {bundle} are two bundles: give one")
+    if output is not None:
+        check_writable(output)  # measuring may take long
     learned = None if curve is None else read_curve(curve)
     warn_of_training_samples(split)
     with Bundle.open(evaluated or bundle) as opened:

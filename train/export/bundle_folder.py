@@ -10,7 +10,7 @@ from pathlib import Path
 from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.manifest import FilePart, Manifest, encode_manifest
-from affectstream.stream.sinks.base import writing
+from affectstream.stream.sinks.base import check_writable, writing
 from affectstream.train.errors import RunError
 
 
@@ -45,10 +45,11 @@ def atomic_bundle(output: Path) -> Iterator[Path]:
 
 
 def check_output(output: Path) -> None:
-    """Raise `RunError` if `output` holds anything but a bundle."""
+    """Raise `RunError` if `output` holds anything but a bundle, `OutputError` if it cannot be written."""
     occupied = output.exists() and (not output.is_dir() or any(output.iterdir()))
     if occupied and not (output / MANIFEST).is_file():
         raise RunError(f"{output} holds something that is no bundle: choose another folder")
+    check_writable(output)
 
 
 def copy_licences(source: Path, folder: Path) -> None:

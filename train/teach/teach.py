@@ -98,7 +98,7 @@ def teach(
 
     Raises `DataError` and `DataMissing` for annotations that do not fit, `OptionError` for labels that the
     bundle does not have, `SourceError` for a recording that cannot be used, `BundleError` for a bundle whose
-    head cannot be taught, `RunError` if `output` holds something else.
+    head cannot be taught, `RunError` if `output` holds something else, `OutputError` if it cannot be written.
     """
     began, settings = time.monotonic(), settings or Settings()
     check_output(Path(output))  # scoring what was coded may take hours

@@ -7,7 +7,7 @@ import pytest
 
 from affectstream.stream.errors import OutputError
 from affectstream.train.errors import RunError
-from affectstream.train.export.bundle_folder import atomic_bundle
+from affectstream.train.export.bundle_folder import atomic_bundle, check_output
 
 
 def bundle(folder, content):
@@ -74,3 +74,11 @@ def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     output = Path(tmp_path / "file" / "mine")
     with pytest.raises(OutputError, match=r"cannot write .*mine"), atomic_bundle(output):
         pytest.fail("the block must not begin")
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_computed(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"cannot write .*mine: Not a directory"):
+        check_output(tmp_path / "file" / "mine")
+    check_output(tmp_path / "deep" / "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
