@@ -17,6 +17,7 @@ from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.engines.spec import Array
 from affectstream.stream.errors import OptionError
 from affectstream.stream.explain.find import FoundHop
+from affectstream.stream.fusion.affect import DERIVED, derivable
 from affectstream.stream.fusion.member import HeadOutputs
 
 Feeds = Mapping[str, Array]
@@ -58,9 +59,12 @@ class HopModel:
         assert outputs is not None
         known = [*self._labels] * ("logits" in outputs) + [n for n in SCALARS if n in outputs]
         if explained is not None and explained not in known:
+            derived = explained in DERIVED and derivable(self._labels, set(outputs))
             raise OptionError(
                 f"--of {explained!r}: bundle {bundle.manifest.name!r} predicts "
                 f"{', '.join(known) or 'nothing that can be explained'}"
+                + "; it derives valence and arousal from these scores: explain a label"
+                * derived
             )
         if not known:
             raise OptionError(

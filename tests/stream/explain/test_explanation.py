@@ -165,7 +165,8 @@ def test_an_interrupted_explanation_says_what_its_pictures_are_of(
     [
         ({"at": 9}, "the recording ends at 2 s"),
         ({"at": 1, "track": 7}, "person 7 to explain; found person 1"),
-        ({"at": 1, "explained": "bliss"}, "predicts neutral, anger"),
+        ({"at": 1, "explained": "bliss"}, "predicts neutral, anger.*surprise$"),
+        ({"at": 1, "explained": "valence"}, "surprise; it derives valence and arousal from these"),
     ],
 )
 def test_what_cannot_be_explained_is_an_error_that_says_why(pocket, face, options, message):
