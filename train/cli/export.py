@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from affectstream.engines.labels import Modality
-from affectstream.train.cli.flags import Data, find_recipe, output_option
+from affectstream.train.cli.flags import Data, Overwrite, find_recipe, output_option, refuse_bundle
 
 
 def export(
@@ -45,21 +45,15 @@ def export(
     build: Annotated[
         bool, typer.Option("--build", help="Also build TensorRT plans, as 'engines build' does.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the bundle that OUTPUT holds.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Export a run as a bundle, calibrated and measured.
 
     Example: [bold]affectstream train export --recipe cnn --data prepared/fer2013 -o my-bundle[/bold]
     """
-    from affectstream.engines.bundle.folder import MANIFEST
     from affectstream.stream.errors import OptionError
 
-    if not overwrite and (output / MANIFEST).exists():
-        raise OptionError(
-            f"{output} already holds a bundle: replace it with --overwrite, or choose another --output"
-        )
+    refuse_bundle(output, overwrite=overwrite)
     from affectstream.train.export.fusion_bundle import assemble as assemble_fusion
     from affectstream.train.export.net_bundle import assemble
     from affectstream.train.late_fusion.recipe import FusionRecipe

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_origi
 
 import typer
 
+from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import SETTINGS, FitConfig, Group, flag_of, override, read_toml
 from affectstream.train.fit.loggers import Tracker
@@ -128,6 +129,9 @@ Track = Annotated[
         "--track", help="Where metrics go besides log.csv; auto is TensorBoard, if installed."
     ),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the bundle that OUTPUT holds.")
+]
 Data = Annotated[Path, typer.Option(help="Prepared data set, or the folder of all data sets.")]
 
 
@@ -184,6 +188,14 @@ def run_request(parameters: Mapping[str, Any], *, resume: bool = False) -> RunRe
     if threads := parameters.get("threads"):
         torch.set_num_threads(threads)
     return RunRequest(recipe, made, data or Path(file_data), Path(made.runs) / recipe.name)
+
+
+def refuse_bundle(output: Path, *, overwrite: bool) -> None:
+    """Raise `OptionError` if `output` holds a bundle that is not to be replaced."""
+    if not overwrite and (output / MANIFEST).exists():
+        raise OptionError(
+            f"{output} already holds a bundle: replace it with --overwrite, or choose another --output"
+        )
 
 
 def find_recipe(name: str) -> Recipe:

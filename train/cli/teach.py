@@ -9,7 +9,15 @@ from typing import Annotated, Literal
 import typer
 
 from affectstream.stream.cli import flags
-from affectstream.train.cli.flags import Rename, SkipTier, folder_option, parse_pairs, parse_renames
+from affectstream.train.cli.flags import (
+    Overwrite,
+    Rename,
+    SkipTier,
+    folder_option,
+    parse_pairs,
+    parse_renames,
+    refuse_bundle,
+)
 
 Depth = Literal["calibration", "fusion", "embeddings", "encoders"]
 
@@ -58,6 +66,7 @@ def teach(
             show_default="what helps most",
         ),
     ] = None,
+    overwrite: Overwrite = False,
     write_anyway: Annotated[
         bool, typer.Option("--write-anyway", help="Write the bundle even if it does not help.")
     ] = False,
@@ -84,6 +93,7 @@ def teach(
     from affectstream.train.teach.teach import Settings
     from affectstream.train.teach.teach import teach as teach_bundle
 
+    refuse_bundle(output, overwrite=overwrite)
     settings = Settings(
         tracks=_tracks(parse_pairs(person, "--person")),
         people=people,

@@ -355,6 +355,15 @@ def test_the_command_says_what_it_did(bundle, archive, tmp_path, capsys):
     assert run_command(*arguments, "-o", tmp_path / "x", "--person", "Ann=x") == exits.USAGE
 
 
+def test_the_command_replaces_no_bundle_unasked(tmp_path, capsys):
+    earlier = tmp_path / "mine"
+    earlier.mkdir()
+    (earlier / "bundle.json").write_text("{}")
+    assert run_command("teach", tmp_path, "-a", tmp_path, "-o", earlier) == exits.USAGE
+    assert "already holds a bundle: replace it with --overwrite" in capsys.readouterr().err
+    assert (earlier / "bundle.json").read_text() == "{}"
+
+
 def test_the_loop_from_score_through_elan_and_back(bundle, tmp_path, capsys):
     elan = pytest.importorskip("pympi.Elan", reason="ELAN files need the 'agree' extra")
     talk = recording(tmp_path / "talk.flac", STATES * 3)
