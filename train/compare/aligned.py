@@ -37,6 +37,14 @@ class Aligned:
         return self.task.target in ("class", "binary")
 
     @property
+    def commonest(self) -> float | None:
+        """Accuracy of always saying the commonest class; None where no prediction is right or wrong."""
+        if not self.is_right_or_wrong:
+            return None
+        truth = self.truth if self.task.target == "class" else self.truth >= 0.5
+        return float(np.bincount(truth.astype(np.int64)).max() / len(truth))
+
+    @property
     def scores(self) -> NDArray[np.float64]:
         """How good each prediction (n, k) is: 1 or 0 if it is right or wrong, else the negative error."""
         return np.stack([self._scores(predicted) for predicted in self.predicted], 1)

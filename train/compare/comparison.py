@@ -28,6 +28,8 @@ class TaskComparison:
     """`PairComparison.p` of each pair after Holm's correction for their number."""
     friedman: Friedman | None
     """For three or more networks."""
+    commonest: float | None
+    """See `Aligned.commonest`."""
 
     def lines(self) -> list[str]:
         """For a terminal."""
@@ -38,6 +40,8 @@ class TaskComparison:
             for network, found in self.metrics.items()
         ]
         out += as_table([["", *names], *rows])
+        if self.commonest is not None:
+            out.append(f"always saying the commonest class: accuracy {self.commonest:.3f}")
         for pair, corrected in zip(self.pairs, self.corrected, strict=True):
             out.append(f"{pair.second} less {pair.first}:")
             marked = (
@@ -88,4 +92,5 @@ def _compare_task(found: Aligned, names: Sequence[str]) -> TaskComparison:
         pairs=pairs,
         corrected=corrected,
         friedman=friedman(found.scores, found.units) if several else None,
+        commonest=found.commonest,
     )

@@ -73,6 +73,13 @@ def recommend(
                 f"{rules.margin:g}."
             )
     choice = _cheapest(alike, best, steps)
+    if found.commonest is not None:
+        accuracy = found.metrics[choice]["accuracy"]
+        if accuracy.low <= found.commonest:
+            steps.append(
+                f"But always saying the commonest class has an accuracy of {found.commonest:.3f}: {choice} "
+                f"({accuracy}) is not shown to be better."
+            )
     steps += _contradictions(found, choice)
     steps += [
         f"But {one.name} was taught with {one.taught_in_doubt} coded recordings: its figures count only if "

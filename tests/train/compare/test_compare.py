@@ -187,6 +187,21 @@ def test_the_recommendation_follows_from_the_rules():
     assert elsewhere.choice == "good" and "different machines" in elsewhere.steps[-1]
 
 
+def test_it_says_where_no_network_beats_the_commonest_class():
+    truth = ["joy"] * 26 + ["anger"] * 14
+    blind, blinder = told(["joy"] * 40, truth), told(["joy"] * 30 + ["neutral"] * 10, truth)
+    made = [candidate(blind, "blind"), candidate(blinder, "blinder")]
+    (found,) = comparison.compare(made)
+    assert "always saying the commonest class: accuracy 0.650" in found.lines()
+    said = recommend(found, made, None, Rules()).steps[-1]
+    assert said.startswith(
+        "But always saying the commonest class has an accuracy of 0.650: blind (0.650"
+    )
+    seeing = [candidate(told(truth, truth), "seeing"), made[0]]
+    (found,) = comparison.compare(seeing)
+    assert not any("commonest" in step for step in recommend(found, seeing, None, Rules()).steps)
+
+
 def test_it_says_where_samples_and_people_contradict_each_other():
     people = ["a"] * 30 + ["b"] * 5 + ["c"] * 5
     truth = ["joy"] * 40
