@@ -224,7 +224,7 @@ def pictures_start_s(path: Path) -> float:
     start, which may be that of the sound."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        first_s = float((stream.start_time or 0) * stream.time_base)
+        first_s = float((stream.start_time or 0) * (stream.time_base or 0))
         return first_s - (container.start_time or 0) / av.time_base
 
 
