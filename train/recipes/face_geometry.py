@@ -94,7 +94,7 @@ class FaceGeometryRecipe:
     name = "face_geometry"
     summary = "landmarks, head pose, gaze, lids and mouth of a face, learned from MediaPipe's mesh"
     defaults = FitConfig(
-        epochs=31,
+        epochs=71,
         schedule="restarts",
         batch_size=64,
         learning_rate=2.5e-3,
