@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_origi
 
 import typer
 
-from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import SETTINGS, FitConfig, Group, flag_of, override, read_toml
 from affectstream.train.fit.loggers import Tracker
@@ -192,6 +191,8 @@ def run_request(parameters: Mapping[str, Any], *, resume: bool = False) -> RunRe
 
 def refuse_bundle(output: Path, *, overwrite: bool) -> None:
     """Raise `OptionError` if `output` holds a bundle that is not to be replaced."""
+    from affectstream.engines.bundle.folder import MANIFEST
+
     if not overwrite and (output / MANIFEST).exists():
         raise OptionError(
             f"{output} already holds a bundle: replace it with --overwrite, or choose another --output"
