@@ -32,7 +32,7 @@ def random_feeds(
     smooth pictures with a little noise.
 
     255 is a valid token of every tokenizer. Of white noise an angle of a face is anything, and differs by
-    degrees between two roundings; of pictures, as of faces, it does not.
+    degrees between two roundings; of smooth pictures, as of faces, by less.
     """
     generator = np.random.default_rng(seed)
 

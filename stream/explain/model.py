@@ -59,12 +59,12 @@ class HopModel:
         assert outputs is not None
         known = [*self._labels] * ("logits" in outputs) + [n for n in SCALARS if n in outputs]
         if explained is not None and explained not in known:
-            derived = explained in DERIVED and derivable(self._labels, set(outputs))
+            is_derived = explained in DERIVED and derivable(self._labels, set(outputs))
+            hint = "; it derives valence and arousal from these scores: explain a label"
             raise OptionError(
                 f"--of {explained!r}: bundle {bundle.manifest.name!r} predicts "
                 f"{', '.join(known) or 'nothing that can be explained'}"
-                + "; it derives valence and arousal from these scores: explain a label"
-                * derived
+                f"{hint if is_derived else ''}"
             )
         if not known:
             raise OptionError(

@@ -99,8 +99,7 @@ def _embedded(recording: Path) -> dict[str, Any] | None:
 
 def _media(recording: Path, source: str) -> dict[str, Any]:
     kind = "audio" if _kind(recording).startswith("audio/") else "video"
-    name = valid_name(recording)
-    return {"name": name, "kind": kind, "source": source}
+    return {"name": valid_name(recording), "kind": kind, "source": source}
 
 
 def _kind(recording: Path) -> str:

@@ -116,10 +116,8 @@ def _pooled(angles: _Angles) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def compare(bench: Workbench, clip: Path, answers: Mapping[str, NDArray[Any]]) -> Compared:
     """The hops of `clip` in which both have the same face."""
     here = np.flatnonzero(answers["name"] == clip.name)
-    times, pose = (
-        answers["time_s"][here],
-        _mesh(answers, here, bench.recognizer.bundle.has_geometry),
-    )
+    times = answers["time_s"][here]
+    pose = _mesh(answers, here, bench.recognizer.bundle.has_geometry)
     size = answers["size"][here][:, None]
     points = answers["landmarks"][here] / size
     boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from affectstream.engines.labels import Modality
 from affectstream.stream.errors import OptionError, SourceError
-from affectstream.stream.options import MAX_PIXELS
+from affectstream.stream.options import MAX_PIXELS, valid_name
 
 LOW_DELAY: Mapping[str, str] = {
     "fflags": "nobuffer",
@@ -197,7 +197,7 @@ def _of_file(path: Path, options: dict[str, str]) -> Opening:
     # As for recordings: "file:" keeps 12:30.mp4 from being a protocol, the list keeps files that
     # point elsewhere from reaching the network.
     return Opening(
-        name=path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+        name=valid_name(path),
         url=f"file:{path}",
         options={"protocol_whitelist": "file", **options},
         is_paced=True,
