@@ -17,10 +17,10 @@ from affectstream.stream.faces.measures.pose import Pose
 from affectstream.stream.faces.tracking.blinks import CLOSE_BELOW
 from affectstream.stream.faces.tracking.one_euro import OneEuroFilter
 
-_POSE_CUTOFF_HZ, _POSE_BETA = 0.3, 0.03
-"""A still head that is measured 8 times a second with an error of 1 degree then varies by 0.42 degrees. A
-turn of 100 degrees a second is followed 0.05 to 0.1 s later, one of 20 degrees a second 0.11 s later."""
-_EYES_CUTOFF_HZ, _EYES_BETA = 1.0, 0.1
+_POSE_CUTOFF_HZ, _POSE_BETA = 1.0, 0.1
+"""A still head that is measured 8 times a second with an error of 0.3 degrees then varies by 0.17 degrees. A
+turn of 100 degrees a second is followed 0.01 s later, one of 20 degrees a second 0.05 s later."""
+_EYES_CUTOFF_HZ, _EYES_BETA = 2.0, 0.2
 """Eyes jump, so they are smoothed less."""
 _NORMAL_RANGE = 0.22, 0.38
 _NORMAL_S, _NORMAL_SHARE = 10.0, 0.8

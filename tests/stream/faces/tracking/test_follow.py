@@ -44,10 +44,10 @@ def follow(measured):
 
 
 def test_a_still_head_is_steady():
-    noise = np.random.default_rng(0).normal(0, 1.0, (400, 3))
+    noise = np.random.default_rng(0).normal(0, 0.5, (400, 3))
     poses = [f.pose for f in follow([geometry(*row) for row in noise])][20:]
     for axis in ("yaw", "pitch", "roll"):
-        assert np.std([getattr(pose, axis) for pose in poses]) < 0.5
+        assert np.std([getattr(pose, axis) for pose in poses]) < 0.35
 
 
 def test_a_turn_is_followed_without_lag():
@@ -56,6 +56,16 @@ def test_a_turn_is_followed_without_lag():
     assert found[15] == pytest.approx(0.0)
     assert found[20] > 32  # a step after the turn ended
     assert found[-1] == pytest.approx(40, abs=2)
+
+
+@pytest.mark.parametrize("axis", ["yaw", "pitch", "roll"])
+@pytest.mark.parametrize("speed", [20.0, 100.0])
+def test_a_head_that_leans_or_nods_is_where_it_was_a_moment_ago(axis, speed):
+    angles = [0.0] * 8 + [speed * step * STEP_US / 1e6 for step in range(8)]
+    found = follow([geometry(**{axis: min(angle, 60.0)}) for angle in angles])
+    moving = [n for n, angle in enumerate(angles) if 0 < angle < 60]
+    for n in moving:
+        assert angles[n] - getattr(found[n].pose, axis) < 0.06 * speed, n
 
 
 def test_a_roll_past_upside_down_goes_the_shorter_way():
