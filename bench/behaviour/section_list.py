@@ -17,6 +17,7 @@ from affectstream.bench.behaviour.sections import (
     segments,
     speaker,
     steadiness,
+    voice_reaction,
     voices,
 )
 from affectstream.bench.behaviour.workbench import Workbench
@@ -36,6 +37,7 @@ SECTIONS = {
     "steadiness": Section("is a still face still?", steadiness.measure),
     "attention": Section("does attention know where the eyes look?", attention.measure),
     "reaction": Section("how soon does the label follow the face?", reaction.measure),
+    "voice_reaction": Section("how soon does the label follow the voice?", voice_reaction.measure),
     "people": Section("is one person one number?", people.measure),
     "speaker": Section("whose voice is it?", speaker.measure),
     "voices": Section("whose voice is it, where nobody is seen?", voices.measure),

@@ -17,24 +17,22 @@ from pathlib import Path
 
 import numpy as np
 
-from affectstream.bench.behaviour import intervals
 from affectstream.bench.behaviour.material.media import (
     Picture,
     duration_s,
     read_pictures,
     write_video,
 )
-from affectstream.bench.behaviour.report import Measure, NotMeasured, Promise, Report, Tile
+from affectstream.bench.behaviour.report import NotMeasured, Report, Tile
+from affectstream.bench.behaviour.sections.change import PROMISED_S, Change, Splice, reports_of
 from affectstream.bench.behaviour.sections.people import SHOTS
 from affectstream.bench.behaviour.workbench import Workbench, largest_faces
-from affectstream.stream import Segment
 
 _PICTURES = 6
 """Pictures of a recording that are shown alone."""
 _PAIRS = 2
 """Pairs of a recording that are spliced, both ways."""
 _BEFORE_S, _AFTER_S, _RATE = 3.5, 3.0, 16
-_PROMISED_S = 0.5
 _PHASES = (0.0, 0.5)
 """Where in a hop the change is, in hops; splices take turns."""
 
@@ -46,21 +44,6 @@ class Expression:
     picture: Picture
     label: str
     confidence: float
-
-
-@dataclass(frozen=True, slots=True)
-class Splice:
-    """One change. How late the new label is, and when it is known; infinite if it never came."""
-
-    recording: str
-    before: str
-    after: str
-    delay_s: float
-    known_s: float
-    onset_s: float
-    """How far the nearest segment of the new label begins from the change."""
-    offset_s: float
-    """How far the nearest segment of the old label ends from the change."""
 
 
 def measure(bench: Workbench) -> Report:
@@ -77,64 +60,7 @@ def measure(bench: Workbench) -> Report:
                 tiles.append(_tile(one, other, splices[-1]))
     if not splices:
         raise NotMeasured("no recording has two pictures with different labels")
-    delays = [s.delay_s for s in splices]
-    known = [s.known_s for s in splices]
-    in_time = sum(d <= _PROMISED_S + 1e-6 for d in delays)
-    came = sum(np.isfinite(delays))
-    n = len(splices)
-    return Report(
-        measures=(
-            Measure(
-                "delay, median",
-                float(np.median(delays)),
-                n,
-                "s",
-                intervals.bootstrap(_median, _by_recording(splices)),
-                Promise(at_most=_PROMISED_S),
-            ),
-            Measure("delay, longest", max(delays), n, "s"),
-            Measure(
-                f"delay of {_PROMISED_S} s at most",
-                100 * in_time / n,
-                n,
-                "%",
-                intervals.share(in_time, n),
-            ),
-            Measure("known to a live listener after, median", float(np.median(known)), n, "s"),
-            Measure(
-                "onset of the segment, median distance",
-                float(np.median([s.onset_s for s in splices])),
-                n,
-                "s",
-                promise=Promise(at_most=_PROMISED_S),
-            ),
-            Measure(
-                "offset of the segment, median distance",
-                float(np.median([s.offset_s for s in splices])),
-                n,
-                "s",
-                promise=Promise(at_most=_PROMISED_S),
-            ),
-            Measure(
-                "label came at all",
-                100 * came / n,
-                n,
-                "%",
-                intervals.share(came, n),
-                Promise(at_least=99.0),
-            ),
-        ),
-        tiles=tuple(tiles),
-    )
-
-
-def _by_recording(splices: Sequence[Splice]) -> list[list[float]]:
-    names = dict.fromkeys(s.recording for s in splices)
-    return [[s.delay_s for s in splices if s.recording == name] for name in names]
-
-
-def _median(groups: Sequence[Sequence[float]]) -> float:
-    return float(np.median([value for group in groups for value in group]))
+    return Report(reports_of(splices), tiles=tuple(tiles))
 
 
 def shows_one_person(clip: Path) -> bool:
@@ -171,20 +97,10 @@ def splice(
     change_s = _BEFORE_S + phase * bench.hop_s
     pictures = [*_hold(one.picture, change_s, _RATE), *_hold(other.picture, _AFTER_S, _RATE)]
     write_video(path, pictures, _RATE)
-    segments = [
-        event
-        for event in bench.score(path, ("video",)).events
-        if isinstance(event, Segment) and event.of == "emotion"
-    ]
-    onsets = [abs(s.t_start - change_s) for s in segments if s.state == other.label]
-    offsets = [abs(s.t_end - change_s) for s in segments if s.state == one.label]
-    limits = min(onsets, default=math.inf), min(offsets, default=math.inf)
-    names = recording, one.label, other.label
-    for row in largest_faces(bench.rows(path, ("video",))):
-        if row["t_end"] > change_s + 1e-6 and row["label"] == other.label:
-            delay_s = max(0.0, row["t_start"] - change_s)
-            return Splice(*names, delay_s, row["t_end"] - change_s, *limits)
-    return Splice(*names, math.inf, math.inf, *limits)
+    result = bench.score(path, ("video",))
+    rows = largest_faces(result.readings.to_pylist())
+    change = Change(recording, one.label, other.label, change_s)
+    return change.followed(rows, result.events)
 
 
 def _hold(picture: Picture, seconds: float, rate: int) -> Iterator[Picture]:
@@ -195,4 +111,4 @@ def _hold(picture: Picture, seconds: float, rate: int) -> Iterator[Picture]:
 def _tile(one: Expression, other: Expression, result: Splice) -> Tile:
     both = np.concatenate([one.picture, other.picture], axis=1)
     delay = f"{result.delay_s:.2f} s" if math.isfinite(result.delay_s) else "never"
-    return Tile(both, f"{one.label} > {other.label}: {delay}", result.delay_s <= _PROMISED_S)
+    return Tile(both, f"{one.label} > {other.label}: {delay}", result.delay_s <= PROMISED_S)

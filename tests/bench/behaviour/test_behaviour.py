@@ -1,6 +1,7 @@
 """`bench behaviour` on small material that is made here."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +15,17 @@ from affectstream.bench.behaviour.material import sounds
 from affectstream.bench.behaviour.material.media import read_sound, write_sound, write_video
 from affectstream.bench.behaviour.report import Measure, NotMeasured, Promise
 from affectstream.bench.behaviour.section_list import SECTIONS
-from affectstream.bench.behaviour.sections import nonspeech, pose, reaction, roll, segments, speaker
+from affectstream.bench.behaviour.sections import (
+    nonspeech,
+    pose,
+    reaction,
+    roll,
+    segments,
+    speaker,
+    voice_reaction,
+)
 from affectstream.bench.behaviour.sections.attention import LOOKS, checked_by_eye
+from affectstream.bench.behaviour.sections.change import Change, reports_of
 from affectstream.engines.errors import UsageError
 from affectstream.stream import Emotion, Segment
 from affectstream.train.loader.faces.squares import is_held
@@ -121,6 +131,48 @@ def test_a_segment_against_its_hops():
     events = [*(hop(n, label) for n, label in enumerate(labels)), hop(2, "sad", track=2), segment]
     (found,) = segments.agreements(events, "a")
     assert (found.hops, found.same, found.labeled) == (4, 3, 3)
+
+
+def test_a_change_is_followed_by_hops_and_segments():
+    def row(n, label):
+        return {"t_start": n / 2, "t_end": (n + 1) / 2, "label": label}
+
+    def segment(state, start, end):
+        return Segment(
+            stream="a", track=1, t_start=start, t_end=end, modalities=("voice",), of="emotion",
+            state=state, mean=0.6, peak=0.7,
+        )  # fmt: skip
+
+    change = Change("a", "anger", "joy", at_s=2.2)
+    rows = [row(n, label) for n, label in enumerate(["joy", *["anger"] * 5, None, "joy", "joy"])]
+    events = [segment("anger", 0.5, 3.0), segment("joy", 3.5, 4.5)]
+    found = change.followed(rows, events)
+    assert found.delay_s == pytest.approx(1.3), "the joy before the change does not count"
+    assert found.known_s == pytest.approx(1.8)
+    assert (found.onset_s, found.offset_s) == pytest.approx((1.3, 0.8))
+    at_once = change.followed([row(4, "joy")], [])
+    assert (at_once.delay_s, at_once.onset_s) == (0.0, math.inf)
+    never = change.followed(rows[:7], events)
+    assert (never.delay_s, never.onset_s) == (math.inf, pytest.approx(1.3))
+    measures = {m.name: m for m in reports_of([found, at_once, never])}
+    assert measures["delay, median"].value == pytest.approx(1.3)
+    assert measures["label came at all"].value == pytest.approx(200 / 3)
+
+
+def test_acted_sentences_are_those_of_speakers_who_were_not_learned_from(tmp_path):
+    for name in ("ravdess/Actor_01/03-01-05-01-01-01-01", "ravdess/Actor_17/03-01-05-01-01-01-17"):
+        path = tmp_path / f"{name}.flac"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    for name in ("emodb/wav/03a01Fa.flac", "emodb/wav/13a01Wa.flac", "nemo/KS0/KS0_fear_2.ogg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    ways = {
+        speaker: [way for way, _ in found]
+        for speaker, found in voice_reaction.read_speakers(tmp_path).items()
+    }
+    assert ways == {"RAVDESS 17": ["05"], "EMO-DB 13": ["W"], "nEMO KS0": ["fear"]}
 
 
 def test_no_splice_cuts_from_one_person_to_another():
